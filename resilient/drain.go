@@ -1,0 +1,180 @@
+package resilient
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/holdfast-cache/holdfast/internal/replay"
+	"github.com/holdfast-cache/holdfast/internal/topology"
+)
+
+// drain carries out the topology's replay orders, and tells the router how far
+// the replay is. At most one replay runs.
+type drain struct {
+	ctx      context.Context // ends with the client
+	source   *journalSource
+	replayer *replay.Replayer
+	monitor  *topology.Monitor
+	events   *events
+	log      *slog.Logger
+	batch    uint64
+
+	behind atomic.Int64 // since when entries wait for the replicas, in Unix nanoseconds; 0: none do
+
+	mu      sync.Mutex // guards what follows
+	attempt uint64     // the running replay's
+	cancel  context.CancelFunc
+	done    chan struct{} // closed when the running replay has ended
+	run     *drainRun
+}
+
+// drainRun is one replay, for its events.
+type drainRun struct {
+	primary topology.NodeID
+	begun   time.Time
+	before  replay.Stats
+	told    bool // of its beginning
+	drained bool
+}
+
+// A replica that has not confirmed for this long is slow: writers don't wait
+// for it.
+const stallAfter = 250 * time.Millisecond
+
+// near implements cutover.
+func (d *drain) near(seq uint64) bool { return seq <= d.replayer.Stats().Acked+2*d.batch }
+
+// stalled implements cutover.
+func (d *drain) stalled() bool {
+	if d.replayer.Stats().Acked <= d.source.Bounds().Trimmed {
+		d.behind.Store(0)
+		return false
+	}
+	now := time.Now().UnixNano()
+	if d.behind.CompareAndSwap(0, now) {
+		return false
+	}
+	since := d.behind.Load()
+	return since != 0 && now-since > int64(stallAfter)
+}
+
+// order is the monitor's OnReplay.
+func (d *drain) order(o topology.ReplayOrder) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.cancel != nil && (o.Start || o.Attempt == d.attempt) {
+		d.cancel()
+	}
+	if !o.Start || d.ctx.Err() != nil {
+		return
+	}
+	before := d.done
+	ctx, cancel := context.WithCancel(d.ctx)
+	d.attempt, d.cancel, d.done = o.Attempt, cancel, make(chan struct{})
+	d.run = &drainRun{primary: o.Primary, begun: time.Now(), before: d.replayer.Stats()}
+	go d.replay(ctx, o, d.run, before, d.done)
+}
+
+// replay runs one replay to its end, once the one before has ended.
+func (d *drain) replay(ctx context.Context, o topology.ReplayOrder, run *drainRun, before, done chan struct{}) {
+	defer close(done)
+	if before != nil {
+		<-before
+	}
+	err := d.replayer.Run(ctx, replay.Target{Addr: o.Primary.Addr, RunID: o.Primary.RunID})
+	d.mu.Lock()
+	drained, told := run.drained, run.told
+	d.mu.Unlock()
+	if drained {
+		err = nil
+	}
+	if told {
+		d.tellEnd(run, err)
+	}
+	switch {
+	case drained:
+		d.monitor.Drained(o.Attempt)
+	case ctx.Err() == nil:
+		d.log.Warn("the replay stopped", slog.String("primary", o.Primary.Addr), slog.Any("error", err))
+		d.monitor.ReplayStopped(o.Attempt, stopReason(err))
+	}
+}
+
+func stopReason(err error) topology.StopReason {
+	switch {
+	case errors.Is(err, replay.ErrNotPrimary):
+		return topology.StopNotPrimary
+	case errors.Is(err, replay.ErrFenceAhead), errors.Is(err, replay.ErrRefused):
+		return topology.StopParked
+	}
+	return topology.StopBroken
+}
+
+// ready is the replayer's hook: the fence of the primary has been read.
+func (d *drain) ready(info replay.Ready) {
+	d.mu.Lock()
+	attempt, run := d.attempt, d.run
+	tell := info.Pending && !run.told
+	run.told = run.told || tell
+	d.mu.Unlock()
+	if tell {
+		stats := d.source.journal.Stats()
+		d.events.replayBegin(ReplayBeginInfo{
+			Primary: run.primary.Addr, Entries: int(stats.Entries), Bytes: stats.Bytes,
+		})
+	}
+	d.monitor.ReplayReady(attempt, info.RunID)
+}
+
+// drained is the replayer's hook: everything durable is in the primary and
+// trimmed. Unless more has come since, the replay is over.
+func (d *drain) drainedUpTo(upTo uint64) {
+	if d.source.Bounds().Last > upTo {
+		d.replayer.Wake()
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.run != nil && d.cancel != nil {
+		d.run.drained = true
+		d.cancel()
+	}
+}
+
+// gap is the replayer's hook: entries that had been confirmed are gone.
+func (d *drain) gap(g replay.Gap) {
+	d.log.Error("a failover lost writes that had been replayed and confirmed",
+		slog.Uint64("from", g.From), slog.Uint64("to", g.To))
+}
+
+// paused is the replayer's hook: the server is willing but not able.
+func (d *drain) paused(code string) {
+	d.log.Warn("the replay waits for the server", slog.String("code", code))
+}
+
+func (d *drain) tellEnd(run *drainRun, err error) {
+	stats := d.replayer.Stats()
+	d.events.replayEnd(ReplayEndInfo{
+		Primary:      run.primary.Addr,
+		Replayed:     stats.Replayed - run.before.Replayed,
+		DeadLettered: stats.DeadLettered - run.before.DeadLettered,
+		Remaining:    int(d.source.journal.Stats().Entries),
+		Took:         time.Since(run.begun),
+		Err:          err,
+	})
+}
+
+// close ends the running replay and waits for it.
+func (d *drain) close() {
+	d.mu.Lock()
+	cancel, done := d.cancel, d.done
+	d.mu.Unlock()
+	if cancel != nil {
+		cancel()
+		<-done
+	}
+}

@@ -1,0 +1,159 @@
+package resilient
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// Listener receives a client's events. Every field may be nil. The functions
+// are called one after the other, outside all locks, from a goroutine of the
+// client: a slow one delays later events and nothing else, and a panic in one
+// is contained and logged.
+type Listener struct {
+	// StateChanged is called after the shard's state or its cause changed.
+	StateChanged func(StateInfo)
+	// ReplayBegin is called when a verified primary begins to take deferred
+	// writes.
+	ReplayBegin func(ReplayBeginInfo)
+	// ReplayEnd is called when the backlog is empty, or the replay stopped
+	// before that.
+	ReplayEnd func(ReplayEndInfo)
+}
+
+// StateInfo tells of a change of state.
+type StateInfo struct {
+	From, To ShardState
+}
+
+// String is one line for logs.
+func (i StateInfo) String() string {
+	return fmt.Sprintf("state %s -> %s", i.From.State, i.To)
+}
+
+// ReplayBeginInfo tells of a replay that begins.
+type ReplayBeginInfo struct {
+	Primary string // the address replayed to
+	Entries int    // the backlog at this moment
+	Bytes   int64
+}
+
+// String is one line for logs.
+func (i ReplayBeginInfo) String() string {
+	return fmt.Sprintf("replay begins: %d entries, %d bytes, to %s", i.Entries, i.Bytes, i.Primary)
+}
+
+// ReplayEndInfo tells of a replay that ended.
+type ReplayEndInfo struct {
+	Primary      string
+	Replayed     uint64 // entries executed in this replay
+	DeadLettered uint64 // entries that the server rejected in this replay
+	Remaining    int    // entries still in the journal; 0 after a full drain
+	Took         time.Duration
+	Err          error // why it stopped early; nil after a full drain
+}
+
+// String is one line for logs.
+func (i ReplayEndInfo) String() string {
+	if i.Err != nil {
+		return fmt.Sprintf("replay to %s stopped: %d replayed, %d dead-lettered, %d remain: %v",
+			i.Primary, i.Replayed, i.DeadLettered, i.Remaining, i.Err)
+	}
+	return fmt.Sprintf("replay to %s done: %d replayed, %d dead-lettered", i.Primary, i.Replayed, i.DeadLettered)
+}
+
+// events tells the listener, in order, from one goroutine of its own.
+type events struct {
+	listener Listener
+	log      *slog.Logger
+
+	mu     sync.Mutex // guards queue and closed
+	queue  []func()
+	closed bool
+	wake   chan struct{} // of capacity 1
+	done   chan struct{} // closed when the goroutine has ended
+}
+
+func newEvents(l Listener, log *slog.Logger) *events {
+	e := &events{listener: l, log: log, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	go e.loop()
+	return e
+}
+
+func (e *events) stateChanged(i StateInfo) {
+	level := slog.LevelInfo
+	if i.To.State == StateNoPrimary || i.To.State == StateUnreachable {
+		level = slog.LevelWarn
+	}
+	e.log.Log(context.Background(), level, i.String(), slog.String("diagnosis", i.To.Diagnosis))
+	post(e, e.listener.StateChanged, i)
+}
+
+func (e *events) replayBegin(i ReplayBeginInfo) {
+	e.log.Info(i.String())
+	post(e, e.listener.ReplayBegin, i)
+}
+
+func (e *events) replayEnd(i ReplayEndInfo) {
+	e.log.Info(i.String())
+	post(e, e.listener.ReplayEnd, i)
+}
+
+func post[T any](e *events, f func(T), info T) {
+	if f == nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return
+	}
+	e.queue = append(e.queue, func() { f(info) })
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (e *events) loop() {
+	defer close(e.done)
+	for range e.wake {
+		e.mu.Lock()
+		queue, closed := e.queue, e.closed
+		e.queue = nil
+		e.mu.Unlock()
+		for _, f := range queue {
+			e.tell(f)
+		}
+		if closed {
+			return
+		}
+	}
+}
+
+func (e *events) tell(f func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			// The value is the application's and may quote data.
+			e.log.Error("a listener panicked; it was contained", slog.String("panic", fmt.Sprintf("%T", p)))
+		}
+	}()
+	f()
+}
+
+// close tells what is queued and ends the goroutine, without waiting for a
+// listener that is still busy: it may be the one that closes the client.
+func (e *events) close() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return
+	}
+	e.closed = true
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}

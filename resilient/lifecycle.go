@@ -1,0 +1,456 @@
+package resilient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/holdfast-cache/holdfast/internal/journal"
+	"github.com/holdfast-cache/holdfast/internal/overlay"
+	"github.com/holdfast-cache/holdfast/internal/replay"
+	"github.com/holdfast-cache/holdfast/internal/topology"
+)
+
+// lifecycle owns what a client consists of: it is made in NewClient, in the
+// order of the fields, and taken down in Close in the reverse order.
+type lifecycle struct {
+	options *Options
+	log     *slog.Logger
+	ctx     context.Context // ends with the client; everything in the background hangs on it
+	cancel  context.CancelFunc
+
+	events   *events
+	journal  *journal.Journal
+	problems []string
+	nodes    *nodeClients // for the application's commands
+	seeds    *nodeClients // for base values
+	prober   *topology.Prober
+	monitor  *topology.Monitor
+	overlay  *overlay.Overlay
+	source   *journalSource
+	drain    *drain
+	keeper   *keeper
+	side     *side
+	router   *router
+	facade   *redis.Client
+	pubsub   *redis.Client
+	metrics  metric.Registration
+
+	closing sync.Once
+	closed  error // of Close, set in closing
+}
+
+// NewClient makes a client for the standalone replication group that u names by
+// one address; further servers belong into [Options.Nodes]. o may be nil.
+//
+// It returns when the journal has been read, so that deferred writes of an
+// earlier process are visible, and after one look at the servers, bounded by
+// [Options.ProbeTimeout]. That no server answers is no error. Errors are wrong
+// options and a directory that can't be used, all of them at once.
+func NewClient(u *redis.UniversalOptions, o *Options) (*Client, error) {
+	if err := errors.Join(validateUniversal(u), o.Validate(), o.checkDir()); err != nil {
+		return nil, err
+	}
+	l := &lifecycle{options: o.withDefaults()}
+	l.log = l.options.Logger
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	l.events = newEvents(l.options.Listener, l.log)
+	base := simpleOptions(u)
+	if err := l.openJournal(base); err != nil {
+		l.teardown()
+		return nil, err
+	}
+	if err := l.build(base); err != nil {
+		l.teardown()
+		return nil, err
+	}
+	front := newFront(l.router)
+	l.facade = newFacade(front, base.Protocol)
+	c := &Client{UniversalClient: l.facade, front: front, router: l.router, life: l}
+	l.monitor.Start(l.ctx)
+	var err error
+	if l.metrics, err = registerMetrics(c, l.options.MeterProvider); err != nil {
+		l.teardown()
+		return nil, err
+	}
+	return c, nil
+}
+
+// openJournal opens the journal and reports what it found. A journal that can't
+// be used is left as it is and never keeps a service from starting.
+func (l *lifecycle) openJournal(base *redis.Options) error {
+	o := l.options
+	group := o.Group
+	if group == "" {
+		group = base.Addr
+	}
+	j, found, err := journal.Open(journal.Options{
+		Dir:        o.Dir,
+		Target:     fmt.Sprintf("group %s db %d", group, base.DB),
+		Fsync:      journal.Fsync(o.Fsync),
+		MaxBytes:   o.MaxJournalBytes,
+		MaxEntries: int64(o.MaxEntries),
+	})
+	if err != nil {
+		return fmt.Errorf("resilient: Options.Dir: %w", err)
+	}
+	l.journal = j
+	for _, s := range found.Skipped {
+		l.problem(fmt.Sprintf("journal %s was left as it is: %v", s.Name, s.Err))
+	}
+	for _, name := range found.Damaged {
+		l.problem(fmt.Sprintf("journal file %s is damaged and is kept aside; what is whole in it is replayed", name))
+	}
+	if found.Lost > 0 {
+		l.problem(fmt.Sprintf("%d acknowledged writes were lost by damage to the journal", found.Lost))
+	}
+	if !found.Fresh {
+		l.log.Info("took over the journal of an earlier process",
+			slog.Int64("entries", found.Entries), slog.Int64("skipped_bytes", found.SkippedBytes))
+	}
+	return nil
+}
+
+func (l *lifecycle) problem(text string) {
+	l.problems = append(l.problems, text)
+	l.log.Error(text)
+}
+
+// build makes and wires the parts.
+func (l *lifecycle) build(base *redis.Options) error {
+	o := l.options
+	l.nodes = newNodeClients(base, o.OnNewNode)
+	single := *base
+	single.MaxRetries, single.DialerRetries, single.Protocol = -1, 1, 2
+	single.ContextTimeoutEnabled = true
+	single.OnConnect = nil
+	l.seeds = newNodeClients(&single, nil)
+	l.prober = topology.NewProber(base)
+
+	l.router = &router{
+		journal: l.journal, nodes: l.nodes, db: base.DB, proto: base.Protocol,
+		maxRetries: retries(base.MaxRetries),
+	}
+	l.router.newBreaker()
+	l.monitor = topology.NewMonitor(topology.Options{
+		Seeds:    append([]string{base.Addr}, o.Nodes...),
+		Interval: o.ProbeInterval,
+		Timeout:  o.ProbeTimeout,
+		Probe:    l.prober.Probe,
+		Pending:  l.pending,
+		OnChange: l.changed(),
+		OnReplay: func(order topology.ReplayOrder) { l.drain.order(order) },
+		Logger:   l.log,
+	})
+	l.router.monitor = l.monitor
+	l.router.route.Store(&route{view: l.monitor.View(), read: l.nodes.get(base.Addr)})
+	l.side = newSide(base.Protocol)
+	l.router.side = l.side
+	if err := l.buildOverlay(); err != nil {
+		return err
+	}
+	if err := l.buildDrain(base); err != nil {
+		return err
+	}
+	l.pubsub = newPubSubClient(base, func() string {
+		v := l.monitor.View()
+		switch {
+		case v.Live:
+			return v.Primary.Addr
+		case v.ReadFrom != "":
+			return v.ReadFrom
+		}
+		return base.Addr
+	})
+	return nil
+}
+
+// buildOverlay makes the overlay and enters what the journal holds.
+func (l *lifecycle) buildOverlay() error {
+	o := l.options
+	var err error
+	l.overlay, err = overlay.New(overlay.Options{
+		Source: &seedSource{
+			route: l.router.current, monitor: l.monitor, clients: l.seeds,
+			options: overlay.SeederOptions{
+				Fence:    replay.FenceKey(l.journal.ID().String()),
+				MaxBytes: int(o.MaxSeedBytes), MaxElements: int(o.MaxSeedFields),
+			},
+			seeders: make(map[string]*overlay.Seeder),
+		},
+		Now:      func() time.Time { return l.router.now() },
+		MaxBytes: o.MaxOverlayBytes,
+	})
+	if err != nil {
+		return fmt.Errorf("resilient: %w", err)
+	}
+	l.router.overlay = l.overlay
+	return l.recover()
+}
+
+// recover enters the journal's entries into the overlay: their keys are held
+// from the start, and get their base when a command first asks for it.
+func (l *lifecycle) recover() error {
+	reader := l.journal.NewReader(1)
+	defer func() { _ = reader.Close() }() // it was only read from
+	unknown := 0
+	for {
+		records, err := reader.Next(l.ctx, 1024, 1<<20)
+		if err != nil {
+			return fmt.Errorf("resilient: reading the journal: %w", err)
+		}
+		if len(records) == 0 {
+			break
+		}
+		for _, rec := range records {
+			if !l.journal.IsDead(rec.Seq) && !l.recoverOne(rec) {
+				unknown++
+			}
+		}
+	}
+	if unknown > 0 {
+		l.problem(fmt.Sprintf("%d journal entries hold commands that this version can't show before their replay", unknown))
+	}
+	return nil
+}
+
+// recoverOne enters one entry; false when the overlay can't execute it. Where an
+// entry holds commands that restore its key, these make the key known at once.
+func (l *lifecycle) recoverOne(rec journal.Record) bool {
+	e, err := parseRecord(rec)
+	if err != nil {
+		return false
+	}
+	commands := e.write
+	if len(e.restore) > 0 {
+		commands = e.restore
+	}
+	return eachCommand(commands, func(_ []byte, args [][]byte) error {
+		return l.overlay.Recover(rec.Seq, rec.DB, args, e.lapses)
+	}) == nil
+}
+
+// buildDrain makes what sends the journal to a returned primary.
+func (l *lifecycle) buildDrain(base *redis.Options) error {
+	o := l.options
+	l.source = newJournalSource(l.ctx, l.journal, l.overlay, l.router.now, l.log)
+	d := &drain{
+		ctx: l.ctx, source: l.source, monitor: l.monitor, events: l.events, log: l.log,
+		batch: replay.DefaultBatchEntries,
+	}
+	l.source.trimmed = func() { d.behind.Store(0) }
+	var err error
+	d.replayer, err = replay.New(replay.Options{
+		ClientID:    l.journal.ID().String(),
+		Source:      l.source,
+		Dial:        dialer(base),
+		Credentials: credentials(base),
+		DB:          base.DB,
+		Replicas:    l.promotable,
+		ReplicaAcks: o.ReplicaAcks,
+		AckBound:    o.ReplicaAckTimeout,
+		Hooks: replay.Hooks{
+			Ready: d.ready, Drained: d.drainedUpTo, Gap: d.gap, Paused: d.paused,
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("resilient: %w", err)
+	}
+	l.drain = d
+	l.keeper = newKeeper(l.ctx, l.journal, l.overlay, l.log)
+	r := l.router
+	r.cutover = d
+	r.failed = l.keeper.failed
+	r.accepted = func() {
+		d.replayer.Wake()
+		if l.monitor.View().State == topology.StateHealthy {
+			l.monitor.Backlog(true) // accepted at the moment of return
+		}
+	}
+	return nil
+}
+
+// pending is the monitor's question whether there is anything to replay.
+func (l *lifecycle) pending() bool {
+	s := l.journal.Stats()
+	return s.Last > s.Trimmed
+}
+
+// promotable lists the replicas that must confirm what is replayed.
+func (l *lifecycle) promotable() []string {
+	view := l.monitor.View()
+	var addrs []string
+	seen := map[string]bool{view.Primary.RunID: true}
+	for i := range view.Nodes {
+		n := &view.Nodes[i]
+		if !n.Answered() || n.Role != topology.RoleReplica || n.Priority == 0 || seen[n.RunID] {
+			continue
+		}
+		seen[n.RunID] = true
+		addrs = append(addrs, n.Addr)
+	}
+	return addrs
+}
+
+// changed makes the monitor's OnChange.
+func (l *lifecycle) changed() func(topology.Change) {
+	last := ShardState{}
+	return func(c topology.Change) {
+		now := ShardState{
+			State: stateOf(c.To), Cause: causeOf(c.Cause), Certain: c.Certain,
+			Since: c.At, Diagnosis: c.Diagnosis,
+		}
+		if c.To.Live() {
+			now.Primary = c.Primary.Addr
+		}
+		if now.State != last.State || now.Cause != last.Cause {
+			l.events.stateChanged(StateInfo{From: last, To: now})
+		} else {
+			now.Since = last.Since
+		}
+		last = now
+	}
+}
+
+func retries(n int) int {
+	switch {
+	case n == 0:
+		return 3 // go-redis's default
+	case n < 0:
+		return 0
+	}
+	return n
+}
+
+// State tells what the client believes about its shard. It is two atomic loads
+// and a copy.
+func (c *Client) State() ShardState { return shardState(c.life.monitor.View()) }
+
+// Stats returns the client's figures. It takes locks for a moment; don't call it
+// for each command.
+func (c *Client) Stats() Stats {
+	l := c.life
+	js, os, rs := l.journal.Stats(), l.overlay.Stats(), l.drain.replayer.Stats()
+	s := Stats{
+		Entries: int(js.Entries), Bytes: js.Bytes,
+		OverlayKeys: int(os.Keys), OverlayBytes: os.Bytes,
+		Deferred: l.router.stats.deferred.Load(),
+		Refused:  l.router.stats.refused.Load(),
+		InDoubt:  l.router.stats.inDoubt.Load(),
+		Replayed: rs.Replayed, Unconfirmed: rs.Unconfirmed, DeadLettered: js.Dead,
+		Expired:         l.source.expired.Load(),
+		JournalProblems: append([]string(nil), l.problems...),
+	}
+	if !js.Oldest.IsZero() {
+		s.OldestAge = max(0, time.Since(js.Oldest))
+	}
+	return s
+}
+
+// Flush waits until every deferred write accepted so far is in the primary, and
+// its replicas as Options.ReplicaAcks asks. While there is no primary it waits
+// for one. The error is the context's, with the number of writes that wait, or
+// ErrClosed.
+func (c *Client) Flush(ctx context.Context) error {
+	l := c.life
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		s := l.journal.Stats()
+		if s.Entries == 0 && l.overlay.Empty() {
+			return nil
+		}
+		select {
+		case <-l.ctx.Done():
+			return ErrClosed
+		case <-ctx.Done():
+			return fmt.Errorf("resilient: flush ended with %d deferred writes waiting: %w", s.Entries, ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
+// Shutdown flushes and then closes this client; the error is in the result, as
+// in Shutdown(ctx).Err(). When the flush does not end in time the client is
+// closed all the same: with a journal directory the writes wait for the next
+// process, and the error says how many they are.
+//
+// redis.UniversalClient has a method of this name that sends the SHUTDOWN
+// command and so stops the server. Here it never does: whoever means the server
+// has ShutdownSave, ShutdownNoSave and Do.
+func (c *Client) Shutdown(ctx context.Context) *redis.StatusCmd {
+	cmd := redis.NewStatusCmd(ctx, "shutdown")
+	if err := errors.Join(c.Flush(ctx), c.Close()); err != nil {
+		cmd.SetErr(err)
+		return cmd
+	}
+	cmd.SetVal("OK")
+	return cmd
+}
+
+// Close commits what has been accepted, ends the goroutines and closes every
+// connection. It does not flush: deferred writes stay in the journal directory
+// for the next process. Without a directory they are gone, and the error says
+// so and how many they were. Further calls return the first one's result.
+func (c *Client) Close() error {
+	c.life.closing.Do(func() { c.life.closed = c.life.teardown() })
+	return c.life.closed
+}
+
+// teardown takes down what has been built, in the reverse order.
+func (l *lifecycle) teardown() error {
+	var faults []error
+	keep := func(err error) {
+		if err != nil && !errors.Is(err, redis.ErrClosed) {
+			faults = append(faults, err)
+		}
+	}
+	if l.metrics != nil {
+		keep(l.metrics.Unregister())
+	}
+	if l.router != nil && l.monitor != nil {
+		l.router.route.Store(&route{view: l.monitor.View(), closed: true})
+		l.monitor.Close()
+	}
+	l.cancel()
+	if l.drain != nil {
+		l.drain.close()
+	}
+	if l.keeper != nil {
+		l.keeper.close()
+	}
+	if l.source != nil {
+		keep(l.source.close())
+	}
+	if l.journal != nil {
+		s := l.journal.Stats()
+		keep(l.journal.Close())
+		if !l.journal.Durable() && s.Entries > 0 {
+			keep(backlogLost(int(s.Entries)))
+		}
+	}
+	for _, c := range []*redis.Client{l.pubsub, l.facade} {
+		if c != nil {
+			keep(c.Close())
+		}
+	}
+	if l.side != nil {
+		l.side.close()
+	}
+	if l.prober != nil {
+		keep(l.prober.Close())
+	}
+	for _, n := range []*nodeClients{l.seeds, l.nodes} {
+		if n != nil {
+			keep(n.close())
+		}
+	}
+	l.events.close()
+	return errors.Join(faults...)
+}

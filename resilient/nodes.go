@@ -1,0 +1,100 @@
+package resilient
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// nodeClients holds one go-redis client a server, made when the topology first
+// sends a command there. A client is never repointed: after a promotion the
+// commands go to another one, and what is in flight on the old one ends there.
+// Safe for concurrent use.
+type nodeClients struct {
+	base      *redis.Options // copied for each server
+	onNewNode func(*redis.Client)
+
+	mu      sync.Mutex // guards clients and closed
+	clients map[string]*redis.Client
+	closed  bool
+}
+
+func newNodeClients(base *redis.Options, onNewNode func(*redis.Client)) *nodeClients {
+	return &nodeClients{base: base, onNewNode: onNewNode, clients: make(map[string]*redis.Client)}
+}
+
+// get returns the client of the server at addr; nil once closed, or without an
+// address.
+func (n *nodeClients) get(addr string) *redis.Client {
+	if addr == "" {
+		return nil
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if c, ok := n.clients[addr]; ok || n.closed {
+		return c
+	}
+	o := *n.base
+	o.Addr = addr
+	if o.DialerRetries == 0 {
+		// Five dials a tenth of a second apart would hide for half a second
+		// that nobody listens. Whoever can wait tries again above.
+		o.DialerRetries = 1
+	}
+	c := redis.NewClient(&o)
+	if n.onNewNode != nil {
+		n.onNewNode(c)
+	}
+	n.clients[addr] = c
+	return c
+}
+
+// poolStats adds up the pools of all servers.
+func (n *nodeClients) poolStats() *redis.PoolStats {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var sum redis.PoolStats
+	for _, c := range n.clients {
+		s := c.PoolStats()
+		sum.Hits += s.Hits
+		sum.Misses += s.Misses
+		sum.Timeouts += s.Timeouts
+		sum.WaitCount += s.WaitCount
+		sum.Unusable += s.Unusable
+		sum.WaitDurationNs += s.WaitDurationNs
+		sum.TotalConns += s.TotalConns
+		sum.IdleConns += s.IdleConns
+		sum.StaleConns += s.StaleConns
+	}
+	return &sum
+}
+
+func (n *nodeClients) close() error {
+	n.mu.Lock()
+	clients := n.clients
+	n.clients, n.closed = nil, true
+	n.mu.Unlock()
+	var faults []error
+	for _, c := range clients {
+		faults = append(faults, c.Close())
+	}
+	return errors.Join(faults...)
+}
+
+// newPubSubClient makes the client of all subscriptions. go-redis reconnects a
+// broken subscription by itself, through the dialer: that is where the
+// subscription follows the topology.
+func newPubSubClient(base *redis.Options, addr func() string) *redis.Client {
+	o := *base
+	dial := o.Dialer
+	if dial == nil {
+		dial = redis.NewDialer(&o)
+	}
+	o.Dialer = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return dial(ctx, network, addr())
+	}
+	return redis.NewClient(&o)
+}

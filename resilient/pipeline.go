@@ -1,0 +1,292 @@
+package resilient
+
+import (
+	"context"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/holdfast-cache/holdfast/internal/command"
+	"github.com/holdfast-cache/holdfast/internal/journal"
+)
+
+// pipeline is the way of a pipeline or a transaction. It is the innermost
+// pipeline hook of the facade.
+func (r *router) pipeline(ctx context.Context, cmds []redis.Cmder) error {
+	if len(cmds) == 0 {
+		return nil
+	}
+	rt := r.current()
+	if rt.closed {
+		return failAll(cmds, ErrClosed)
+	}
+	if isTx(cmds) {
+		return r.transaction(ctx, rt, cmds)
+	}
+	if err := r.barredAny(ctx, rt, cmds); err != nil {
+		return failAll(cmds, err)
+	}
+	if rt.write != nil && r.quiet() {
+		r.forwardBatch(ctx, rt, cmds)
+		return firstError(cmds)
+	}
+	return r.pipelineSlow(ctx, cmds)
+}
+
+// isTx tells a transaction by the commands that go-redis itself puts around it;
+// a MULTI of the application's own is of another type.
+func isTx(cmds []redis.Cmder) bool {
+	_, multi := cmds[0].(*redis.StatusCmd)
+	_, exec := cmds[len(cmds)-1].(*redis.SliceCmd)
+	return multi && exec && cmds[0].Name() == "multi" && cmds[len(cmds)-1].Name() == "exec"
+}
+
+// barredAny refuses a pipeline that holds a command that can't be let through:
+// what follows it could depend on it.
+func (r *router) barredAny(ctx context.Context, rt *route, cmds []redis.Cmder) error {
+	for _, cmd := range cmds {
+		if err := r.barred(ctx, rt, cmd, command.Lookup(cmd.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forwardBatch sends commands to the primary in one round trip, and decides for
+// each one that came back with an error what becomes of it.
+func (r *router) forwardBatch(ctx context.Context, rt *route, cmds []redis.Cmder) {
+	pipe := rt.write.Pipeline()
+	for _, cmd := range cmds {
+		if spec := command.Lookup(cmd.Name()); spec == nil || spec.MayWrite() {
+			cmd = &once{cmd} // one of them keeps go-redis from repeating the whole
+		}
+		_ = pipe.Process(ctx, cmd) // only queues
+	}
+	if _, err := pipe.Exec(ctx); err == nil {
+		return
+	}
+	lost := false // a write of this batch has not reached the primary
+	for _, cmd := range cmds {
+		lost = r.afterBatch(ctx, rt, cmd, lost) || lost
+	}
+}
+
+// afterBatch decides what becomes of one command of a batch. It reports whether
+// it was a write that the primary didn't take: reads behind it in the batch saw
+// a server without that write, and are answered again.
+func (r *router) afterBatch(ctx context.Context, rt *route, cmd redis.Cmder, lost bool) bool {
+	err := cmd.Err()
+	f := faultOf(err)
+	spec := command.Lookup(cmd.Name())
+	if spec != nil && !spec.MayWrite() {
+		if lost || f == faultNotWritable || f == faultUnsent {
+			cmd.SetErr(nil)
+			_ = r.processSlow(ctx, cmd, spec) // its error is the command's
+		}
+		return false
+	}
+	if f == faultNone || f == faultBusy {
+		return false
+	}
+	r.signal(rt.view.Primary.Addr, f)
+	if f.ambiguous() {
+		q, encErr := newRequest(ctx, r.side, cmd)
+		if encErr != nil {
+			return false
+		}
+		defer q.free()
+		// Even a harmless repetition could overtake what follows in the batch.
+		_ = fail(cmd, r.doubt(q.name, q.class(), err))
+		return false
+	}
+	_ = r.afterWrite(ctx, cmd, rt, err) // its error is the command's
+	return true
+}
+
+// pipelineSlow decides each command by itself, in order. Neighbours that are
+// forwarded share a round trip.
+func (r *router) pipelineSlow(ctx context.Context, cmds []redis.Cmder) error {
+	p := slowPipeline{router: r}
+	for _, cmd := range cmds {
+		p.take(ctx, cmd)
+	}
+	p.flush(ctx)
+	for _, a := range p.answered {
+		if err := r.awaitCommit(ctx, a.cmd.Name(), a.class, a.ticket); err != nil {
+			_ = fail(a.cmd, err)
+		}
+	}
+	return firstError(cmds)
+}
+
+// slowPipeline is the work on one pipeline.
+type slowPipeline struct {
+	*router
+	batch    []redis.Cmder // to be forwarded together
+	answered []answered    // to be waited for at the end, so that one sync serves all
+}
+
+// answered is a command that has its reply before its entry is durable.
+type answered struct {
+	cmd    redis.Cmder
+	class  command.Class
+	ticket journal.Ticket
+}
+
+// take decides one command. Its error becomes the command's.
+func (p *slowPipeline) take(ctx context.Context, cmd redis.Cmder) {
+	q, err := newRequest(ctx, p.side, cmd)
+	if err != nil {
+		_ = fail(cmd, err)
+		return
+	}
+	defer q.free()
+	for {
+		live := p.current().write != nil
+		way, err := p.decide(ctx, q, nil)
+		switch {
+		case err != nil:
+			_ = fail(cmd, err)
+			return
+		case way != wayLocal:
+			p.batch = append(p.batch, cmd)
+			return
+		}
+		if live {
+			p.flush(ctx) // what came before must not be overtaken
+		}
+		reply, ticket, err := p.accept(ctx, q)
+		switch {
+		case err == errLive: //nolint:errorlint // a private sentinel, never wrapped
+			p.flush(ctx)
+			continue
+		case err != nil:
+			_ = fail(cmd, p.refuse(q, err, nil))
+			return
+		}
+		_ = p.side.deliver(ctx, cmd, reply) // its error is the command's
+		if ticket.Seq() != 0 {
+			p.answered = append(p.answered, answered{cmd: cmd, class: q.class(), ticket: ticket})
+		}
+		return
+	}
+}
+
+// flush forwards what has been gathered.
+func (p *slowPipeline) flush(ctx context.Context) {
+	if len(p.batch) == 0 {
+		return
+	}
+	if rt := p.current(); rt.write != nil {
+		p.forwardBatch(ctx, rt, p.batch)
+	} else {
+		p.readBatch(ctx, rt, p.batch)
+	}
+	p.batch = nil
+}
+
+// readBatch sends reads to a replica in one round trip.
+func (r *router) readBatch(ctx context.Context, rt *route, cmds []redis.Cmder) {
+	for _, cmd := range cmds {
+		if spec := command.Lookup(cmd.Name()); spec == nil || spec.MayWrite() {
+			// A write was to be forwarded and the primary went away since.
+			for _, cmd := range cmds {
+				_ = r.processSlow(ctx, cmd, command.Lookup(cmd.Name())) // its error is the command's
+			}
+			return
+		}
+	}
+	pipe := rt.read.Pipeline()
+	for _, cmd := range cmds {
+		_ = pipe.Process(ctx, cmd) // only queues
+	}
+	if _, err := pipe.Exec(ctx); err == nil {
+		return
+	}
+	for _, cmd := range cmds {
+		if err := cmd.Err(); faultOf(err) != faultNone {
+			_ = r.afterRead(ctx, cmd, rt, err) // its error is the command's
+		}
+	}
+}
+
+// transaction sends a MULTI…EXEC as a whole, or refuses it as a whole.
+func (r *router) transaction(ctx context.Context, rt *route, cmds []redis.Cmder) error {
+	inner := cmds[1 : len(cmds)-1]
+	if err := r.barredAny(ctx, rt, inner); err != nil {
+		return failAll(cmds, err)
+	}
+	rt, err := r.settleTx(ctx, inner)
+	if err != nil {
+		return failAll(cmds, err)
+	}
+	pipe := rt.write.TxPipeline()
+	for _, cmd := range inner {
+		_ = pipe.Process(ctx, &once{cmd}) // only queues
+	}
+	_, err = pipe.Exec(ctx)
+	if err == nil {
+		return nil
+	}
+	return r.afterTx(rt, cmds, err)
+}
+
+// settleTx returns the live route once no key of the transaction has deferred
+// writes; they can't be waited for in an outage.
+func (r *router) settleTx(ctx context.Context, inner []redis.Cmder) (*route, error) {
+	for _, cmd := range inner {
+		if r.current().write == nil {
+			break
+		}
+		if r.quiet() {
+			continue
+		}
+		q, err := newRequest(ctx, r.side, cmd)
+		if err != nil {
+			return nil, err
+		}
+		err = r.settleWhole(ctx, q)
+		q.free()
+		if err != nil {
+			return nil, err
+		}
+	}
+	if rt := r.current(); rt.write != nil {
+		return rt, nil
+	}
+	return nil, r.refuseName("multi", command.ClassTransaction, ErrNoPrimary, nil)
+}
+
+// afterTx judges a transaction that came back with an error.
+func (r *router) afterTx(rt *route, cmds []redis.Cmder, err error) error {
+	f := faultOf(err)
+	for _, cmd := range cmds[1 : len(cmds)-1] {
+		// Refused while queueing: the server's reason is with the command.
+		if redis.IsExecAbortError(err) && faultOf(cmd.Err()) == faultNotWritable {
+			f = faultNotWritable
+		}
+	}
+	if f == faultNone || f == faultBusy {
+		return err
+	}
+	r.signal(rt.view.Primary.Addr, f)
+	if f.ambiguous() {
+		return failAll(cmds, r.doubt("multi", command.ClassTransaction, err))
+	}
+	return failAll(cmds, r.refuseName("multi", command.ClassTransaction, ErrNoPrimary, err))
+}
+
+func failAll(cmds []redis.Cmder, err error) error {
+	for _, cmd := range cmds {
+		cmd.SetErr(err)
+	}
+	return err
+}
+
+func firstError(cmds []redis.Cmder) error {
+	for _, cmd := range cmds {
+		if err := cmd.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,96 @@
+package resilient
+
+import (
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"github.com/holdfast-cache/holdfast/internal/command"
+	"github.com/holdfast-cache/holdfast/internal/journal"
+	"github.com/holdfast-cache/holdfast/internal/overlay"
+	"github.com/holdfast-cache/holdfast/internal/resp"
+)
+
+// A record's Meta, 21 bytes, little endian:
+//
+//	 0  1  flags
+//	 1  8  Effect.Lapses: from then on the write is not replayed; 0: never
+//	 9  8  Effect.Until: from then on the restoring commands are replayed; 0: never
+//	17  4  length of the write itself; the restoring commands follow it in Body
+const (
+	metaSize       = 21
+	metaRepeatable = 1 << 0 // executing it twice in a row is as executing it once
+)
+
+var errRecord = errors.New("resilient: a journal record is not one of ours")
+
+// newRecord is what the journal keeps of a write.
+func newRecord(db int, args [][]byte, body []byte, effect overlay.Effect) journal.Record {
+	meta := make([]byte, metaSize)
+	if command.Lookup(string(args[0])).Repeatable(args) {
+		meta[0] |= metaRepeatable
+	}
+	binary.LittleEndian.PutUint64(meta[1:], uint64(effect.Lapses))
+	binary.LittleEndian.PutUint64(meta[9:], uint64(effect.Until))
+	binary.LittleEndian.PutUint32(meta[17:], uint32(len(body)))
+	if len(effect.Restore) > 0 {
+		body = append(body[:len(body):len(body)], effect.Restore...)
+	}
+	return journal.Record{At: time.Now(), DB: db, Meta: meta, Body: body}
+}
+
+// entry is a record read back.
+type entry struct {
+	repeatable    bool
+	lapses, until int64
+	write         []byte // the command
+	restore       []byte // the commands in its place after until; may be empty
+}
+
+func parseRecord(rec journal.Record) (entry, error) {
+	m := rec.Meta
+	if len(m) < metaSize {
+		return entry{}, errRecord
+	}
+	n := int(binary.LittleEndian.Uint32(m[17:]))
+	if n == 0 || n > len(rec.Body) {
+		return entry{}, errRecord
+	}
+	return entry{
+		repeatable: m[0]&metaRepeatable != 0,
+		lapses:     int64(binary.LittleEndian.Uint64(m[1:])),
+		until:      int64(binary.LittleEndian.Uint64(m[9:])),
+		write:      rec.Body[:n:n],
+		restore:    rec.Body[n:],
+	}, nil
+}
+
+// lapseMargin is how long before its deadline a write counts as lapsed: it must
+// not reach the server before the deadline and be executed after it.
+const lapseMargin = time.Second
+
+// lapsed reports whether nothing is left of the write at a time of the server's.
+func (e *entry) lapsed(now time.Time) bool {
+	return e.lapses != 0 && e.lapses <= now.Add(lapseMargin).UnixMilli()
+}
+
+// stands reports whether the key that the write rests on is still there, so
+// that the write itself can be sent.
+func (e *entry) stands(now time.Time) bool {
+	return len(e.restore) == 0 || e.until > now.Add(lapseMargin).UnixMilli()
+}
+
+// eachCommand calls f with each of the encoded commands in b.
+func eachCommand(b []byte, f func(cmd []byte, args [][]byte) error) error {
+	for len(b) > 0 {
+		args, n, err := resp.ParseCommand(b, nil)
+		if err != nil {
+			return err
+		}
+		if err := f(b[:n:n], args); err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return nil
+}

@@ -1,0 +1,353 @@
+package resilient
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/sony/gobreaker/v2"
+
+	"github.com/holdfast-cache/holdfast/internal/command"
+	"github.com/holdfast-cache/holdfast/internal/journal"
+	"github.com/holdfast-cache/holdfast/internal/overlay"
+	"github.com/holdfast-cache/holdfast/internal/topology"
+)
+
+// route is where commands go now: what the hot path needs of a topology view,
+// published whole whenever the view changes and never modified.
+type route struct {
+	view *topology.View
+	// write takes writes. It is nil while no write may touch the network.
+	write redis.UniversalClient
+	// read takes reads of keys without deferred writes. It is never nil: where
+	// nothing answers, it is the server that did last, for its error.
+	read   redis.UniversalClient
+	closed bool
+}
+
+// router decides each command's way: forward, defer or refuse. Safe for
+// concurrent use.
+//
+// A write is deferred under the lock of its keys, after a look at the route
+// under that same lock; a write to a key is forwarded only after a look at the
+// overlay that comes after the look at the route. So of two writes to one key
+// at the moment of return, either the later sees the earlier one's entry and
+// queues behind it, or the earlier sees the live route and is forwarded too.
+type router struct {
+	route     atomic.Pointer[route] // of the view that was the newest; see current
+	deferring atomic.Int64          // writes on their way into the journal
+
+	overlay *overlay.Overlay
+	journal *journal.Journal
+	monitor *topology.Monitor
+	nodes   *nodeClients
+	side    *side
+	cutover cutover
+	breaker *gobreaker.TwoStepCircuitBreaker[any]
+	tripped atomic.Bool // the breaker has failures on record, or is open
+
+	accepted func() // tells the replay that an entry is durable
+	failed   func() // tells the keeper that the journal failed
+
+	db         int
+	proto      int
+	maxRetries int
+	stats      counters
+}
+
+// counters are the figures that the router itself counts.
+type counters struct {
+	deferred, refused, inDoubt atomic.Uint64
+}
+
+// cutover tells the router how far the replay is.
+type cutover interface {
+	// near reports whether the entry will be sent with the batch in flight or
+	// the one after it, so that waiting for it is short.
+	near(seq uint64) bool
+	// stalled reports that replicas are slow to confirm what was sent.
+	stalled() bool
+}
+
+// current is the route of the newest view. It costs two atomic loads.
+func (r *router) current() *route {
+	rt, view := r.route.Load(), r.monitor.View()
+	if rt.view == view || rt.closed {
+		return rt
+	}
+	return r.reroute(rt, view)
+}
+
+// reroute makes the route of a view.
+func (r *router) reroute(old *route, view *topology.View) *route {
+	rt := &route{view: view, read: old.read}
+	if c := r.nodes.get(view.ReadFrom); c != nil {
+		rt.read = c
+	}
+	if view.Live {
+		if c := r.nodes.get(view.Primary.Addr); c != nil {
+			rt.write = c
+		}
+	}
+	// A route that lost the race is used once and made again.
+	r.route.CompareAndSwap(old, rt)
+	return rt
+}
+
+// quiet reports that no key has deferred writes.
+func (r *router) quiet() bool {
+	return r.deferring.Load() == 0 && r.overlay.Empty()
+}
+
+// now is the shard's time: deadlines are the server's to judge.
+func (r *router) now() time.Time {
+	return time.Now().Add(r.current().view.ClockSkew)
+}
+
+// process is the way of one command. It is the innermost hook of the facade.
+func (r *router) process(ctx context.Context, cmd redis.Cmder) error {
+	rt := r.current()
+	spec := command.Lookup(cmd.Name())
+	if rt.write != nil && r.quiet() && spec != nil && !spec.Session() && !spec.Container() {
+		if !spec.MayWrite() {
+			return r.forwardRead(ctx, cmd, rt)
+		}
+		return r.forwardWrite(ctx, cmd, rt)
+	}
+	return r.processSlow(ctx, cmd, spec)
+}
+
+// processSlow is process where something stands in the way: an outage, pending
+// keys, a command that is not in the table or that can't be let through.
+func (r *router) processSlow(ctx context.Context, cmd redis.Cmder, spec *command.Spec) error {
+	rt := r.current()
+	if err := r.barred(ctx, rt, cmd, spec); err != nil {
+		return fail(cmd, err)
+	}
+	if rt.write != nil && r.quiet() {
+		return r.forwardWrite(ctx, cmd, rt)
+	}
+	q, err := newRequest(ctx, r.side, cmd)
+	if err != nil {
+		return fail(cmd, err)
+	}
+	defer q.free()
+	return r.processRequest(ctx, cmd, q, nil)
+}
+
+// processRequest decides a command whose arguments are known. cause is the
+// error that a first attempt on the network came back with, if there was one.
+func (r *router) processRequest(ctx context.Context, cmd redis.Cmder, q *request, cause error) error {
+	for {
+		way, err := r.decide(ctx, q, cause)
+		if err != nil {
+			return fail(cmd, err)
+		}
+		rt := r.current()
+		switch way {
+		case wayRead:
+			return r.forwardRead(ctx, cmd, rt)
+		case wayForward:
+			if rt.write == nil {
+				continue // lost again between the decision and here
+			}
+			return r.forwardWrite(ctx, cmd, rt)
+		case wayLocal:
+			done, err := r.answer(ctx, cmd, q, cause)
+			if done {
+				return err
+			}
+		}
+	}
+}
+
+// answer answers cmd from the overlay and, for a write, from the journal. It is
+// not done when the shard turned out to take the command itself.
+func (r *router) answer(ctx context.Context, cmd redis.Cmder, q *request, cause error) (done bool, err error) {
+	reply, ticket, err := r.accept(ctx, q)
+	switch {
+	case err == errLive: //nolint:errorlint // a private sentinel, never wrapped
+		return false, nil
+	case err != nil:
+		return true, fail(cmd, r.refuse(q, err, cause))
+	}
+	err = r.side.deliver(ctx, cmd, reply)
+	if lost := r.awaitCommit(ctx, q.name, q.class(), ticket); lost != nil {
+		return true, fail(cmd, lost)
+	}
+	return true, err
+}
+
+// way is what is to be done with a command.
+type way uint8
+
+const (
+	wayInvalid way = iota
+	wayRead        // to where reads go
+	wayForward     // to the primary
+	wayLocal       // to the overlay and the journal
+)
+
+// decide chooses the way of a command while the shard has no primary or while
+// keys have deferred writes. It waits where a write has to wait for its key.
+func (r *router) decide(ctx context.Context, q *request, cause error) (way, error) {
+	if q.spec != nil && !q.spec.MayWrite() {
+		return r.decideRead(q)
+	}
+	class := q.class()
+	live := r.current().write != nil
+	// Some reads are writes to Redis in every form (SORT, GEORADIUS): a replica
+	// declines them.
+	if class == command.ClassPassthrough || class == command.ClassRead && (live || q.spec.Container()) {
+		return r.decideRead(q)
+	}
+	if live {
+		return r.settle(ctx, q)
+	}
+	if !q.spec.Deferrable(q.args) {
+		return wayInvalid, r.refuse(q, ErrNoPrimary, cause)
+	}
+	return wayLocal, nil
+}
+
+func (r *router) decideRead(q *request) (way, error) {
+	if r.quiet() {
+		return wayRead, nil
+	}
+	if q.spec != nil && q.spec.Keyspace() {
+		return wayInvalid, r.refuse(q, errPendingKeys, nil)
+	}
+	pending := false
+	for _, key := range q.keys {
+		_, held := r.overlay.Held(r.db, string(key))
+		pending = pending || held
+	}
+	switch {
+	case !pending:
+		return wayRead, nil
+	case q.spec != nil && q.spec.Served():
+		return wayLocal, nil
+	}
+	return wayInvalid, r.refuse(q, errPendingKey, nil)
+}
+
+// barred refuses what can't be let through in any state.
+func (r *router) barred(ctx context.Context, rt *route, cmd redis.Cmder, spec *command.Spec) error {
+	if rt.closed {
+		return ErrClosed
+	}
+	session := spec.Session() || cmd.Name() == "himport"
+	if spec.Container() { // such as CLIENT REPLY
+		q, err := newRequest(ctx, r.side, cmd)
+		if err != nil {
+			return err
+		}
+		session = q.class() == command.ClassSession
+		q.free()
+	}
+	if !session {
+		return nil
+	}
+	s := r.state(rt)
+	return &CommandError{
+		Name: cmd.Name(), Class: command.ClassSession.String(), State: s.State, Cause: s.Cause,
+		Reason: "it would change one connection of the pool; use Watch, TxPipeline or the options of NewClient, " +
+			"or a go-redis client of your own",
+		Err: ErrNotSupported,
+	}
+}
+
+// fail sets the command's error, as go-redis does for errors of hooks.
+func fail(cmd redis.Cmder, err error) error {
+	cmd.SetErr(err)
+	return err
+}
+
+// refuse makes the CommandError of a refused command and counts it. kind is one
+// of this package's errors; cause is the original error, if any.
+func (r *router) refuse(q *request, kind, cause error) error {
+	return r.refuseName(q.name, q.class(), kind, cause)
+}
+
+func (r *router) refuseName(name string, class command.Class, kind, cause error) error {
+	r.stats.refused.Add(1)
+	return r.commandError(name, class, kind, cause)
+}
+
+func (r *router) commandError(name string, class command.Class, kind, cause error) error {
+	s := r.state(r.current())
+	return &CommandError{
+		Name:   name,
+		Class:  class.String(),
+		State:  s.State,
+		Cause:  s.Cause,
+		Reason: reasonOf(kind, class),
+		Err:    withCause(kind, cause),
+	}
+}
+
+// state is the route's view in public terms.
+func (r *router) state(rt *route) ShardState { return shardState(rt.view) }
+
+// signal tells the topology what an attempt on a server came back with.
+func (r *router) signal(addr string, f fault) {
+	kinds := map[fault]topology.SignalKind{
+		faultNotWritable: topology.SignalNotWritable,
+		faultUnsent:      topology.SignalDialRefused,
+		faultHung:        topology.SignalHung,
+		faultBroken:      topology.SignalAmbiguous,
+	}
+	if kind, ok := kinds[f]; ok {
+		r.monitor.Signal(topology.Signal{Kind: kind, Addr: addr, At: time.Now()})
+	}
+}
+
+// reasonOf says why a command of a class is refused, and what to do.
+func reasonOf(kind error, class command.Class) string {
+	switch kind { //nolint:errorlint // the kinds are sentinels of this package
+	case ErrNoPrimary:
+		return classReason(class)
+	case ErrJournalFull:
+		return "the journal is full; raise Options.MaxJournalBytes or MaxEntries, or free the disk, and try again after the return of a primary"
+	case ErrJournalFailed:
+		return "the disk below the journal failed; look at the log, and try again after the return of a primary"
+	case ErrOverlayFull:
+		return "the keys with deferred writes fill Options.MaxOverlayBytes; raise it, or try again after the return of a primary"
+	case ErrKeyTooBig:
+		return "the key is larger than Options.MaxSeedBytes or MaxSeedFields; try again after the return of a primary"
+	case ErrBaseUnknown:
+		return "its answer rests on the key's current value, and no replica gives it; try again when a server answers"
+	case ErrInDoubt:
+		return "it was sent and no answer came back; look at the key before repeating it"
+	case errPendingKey:
+		return "the key has deferred writes, which this command can't see yet; read it with a command that can, or try again after the return of a primary"
+	case errPendingKeys:
+		return "some keys have deferred writes, which this command can't see yet; try again after the return of a primary"
+	}
+	return fmt.Sprintf("%v", kind)
+}
+
+func classReason(class command.Class) string {
+	const later = "; try again after the return of a primary"
+	switch class {
+	case command.ClassConditional:
+		return "its answer may grant something exclusive, which only a primary can" + later
+	case command.ClassClaiming:
+		return "it takes what another process may take too, which only a primary can decide" + later
+	case command.ClassScript:
+		return "what a script does can't be known beforehand" + later
+	case command.ClassTransaction:
+		return "transactions are not deferred" + later
+	case command.ClassPublish:
+		return "a message to a replica reaches only that replica's subscribers" + later
+	case command.ClassUnknown:
+		return "the command is not in the table and might write" + later
+	case command.ClassBlind, command.ClassAccumulating, command.ClassRead:
+		return "this command can't be deferred yet" + later
+	case command.ClassAdmin, command.ClassSession, command.ClassPassthrough:
+		return "it concerns the server and needs the primary" + later
+	}
+	return "the shard has no primary" + later
+}

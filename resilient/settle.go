@@ -1,0 +1,84 @@
+package resilient
+
+import (
+	"context"
+	"time"
+
+	"github.com/holdfast-cache/holdfast/internal/command"
+)
+
+// How often a waiting write looks again at what nobody tells it of: the route
+// and the replay's progress.
+const settleTick = 20 * time.Millisecond
+
+// settle decides a write while the shard is live and some keys have deferred
+// writes: the cut-over. A key without any is forwarded. A write to a key with
+// many queues behind them in the journal. Once they fit one batch, new writes
+// wait until the key is released and are then forwarded, so that every drain
+// ends; only while replicas are slow to confirm they queue all the same. What
+// can't be deferred waits in any case, bounded by its context.
+func (r *router) settle(ctx context.Context, q *request) (way, error) {
+	deferrable := q.spec.Deferrable(q.args)
+	for {
+		if r.current().write == nil {
+			if deferrable {
+				return wayLocal, nil
+			}
+			return wayInvalid, r.refuse(q, ErrNoPrimary, nil)
+		}
+		key, last, pending := r.pendingOf(q)
+		switch {
+		case !pending:
+			return wayForward, nil
+		case deferrable && (!r.cutover.near(last) || r.cutover.stalled()):
+			return wayLocal, nil
+		}
+		if err := r.awaitRelease(ctx, q, key); err != nil {
+			return wayInvalid, r.refuse(q, err, nil)
+		}
+	}
+}
+
+// settleWhole waits until none of a command's keys has deferred writes, or the
+// shard is no longer live. It is for what can't be deferred at all.
+func (r *router) settleWhole(ctx context.Context, q *request) error {
+	for r.current().write != nil {
+		key, _, pending := r.pendingOf(q)
+		if !pending {
+			return nil
+		}
+		if err := r.awaitRelease(ctx, q, key); err != nil {
+			return r.refuse(q, err, nil)
+		}
+	}
+	return nil
+}
+
+// pendingOf returns the command's key with the newest deferred write, and that
+// write. A command without keys (FLUSHALL, a script that declares none) is
+// pending as long as any key is.
+func (r *router) pendingOf(q *request) (key string, last uint64, pending bool) {
+	if len(q.keys) == 0 {
+		harmless := q.malformed || q.class() == command.ClassPublish
+		return "", 0, !harmless && !r.quiet()
+	}
+	for _, k := range q.keys {
+		if seq, held := r.overlay.Held(r.db, string(k)); held && seq >= last {
+			key, last, pending = string(k), seq, true
+		}
+	}
+	return key, last, pending
+}
+
+// awaitRelease waits for a key's release, for a moment at most. The error is the
+// context's.
+func (r *router) awaitRelease(ctx context.Context, q *request, key string) error {
+	tick, cancel := context.WithTimeout(ctx, settleTick)
+	defer cancel()
+	if len(q.keys) == 0 {
+		<-tick.Done()
+	} else {
+		_ = r.overlay.Await(tick, r.db, key) // whether it was released is looked at again
+	}
+	return ctx.Err()
+}

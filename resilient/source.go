@@ -1,0 +1,174 @@
+package resilient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/holdfast-cache/holdfast/internal/journal"
+	"github.com/holdfast-cache/holdfast/internal/overlay"
+	"github.com/holdfast-cache/holdfast/internal/replay"
+	"github.com/holdfast-cache/holdfast/internal/resp"
+)
+
+// journalSource is the journal as the replay reads it. Trimming an entry
+// releases its keys from the overlay: there is no other way for them to leave.
+type journalSource struct {
+	ctx     context.Context // ends with the client
+	journal *journal.Journal
+	overlay *overlay.Overlay
+	log     *slog.Logger
+	now     func() time.Time // the server's
+	trimmed func()           // called after each trim
+	expired atomic.Uint64    // entries whose deadline passed before they were sent
+
+	mu       sync.Mutex // guards what follows
+	reader   *journal.Reader
+	next     uint64 // the sequence that reader is at
+	progress replay.Progress
+}
+
+func newJournalSource(
+	ctx context.Context, j *journal.Journal, o *overlay.Overlay, now func() time.Time, log *slog.Logger,
+) *journalSource {
+	p := j.Progress()
+	return &journalSource{
+		ctx: ctx, journal: j, overlay: o, now: now, log: log, trimmed: func() {},
+		reader: j.NewReader(1), next: 1,
+		progress: replay.Progress{Acked: p.Acked, ReplID: p.ReplID},
+	}
+}
+
+// Bounds implements replay.Source.
+func (s *journalSource) Bounds() replay.Bounds {
+	st := s.journal.Stats()
+	return replay.Bounds{Trimmed: st.Trimmed, Last: max(st.Last, st.Trimmed)}
+}
+
+// Read implements replay.Source.
+func (s *journalSource) Read(dst []replay.Entry, after uint64, maxEntries, maxBytes int) ([]replay.Entry, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.next != after+1 {
+		if err := s.reader.Seek(after + 1); err != nil {
+			return dst, err
+		}
+	}
+	start := len(dst)
+	for len(dst) == start {
+		records, err := s.reader.Next(s.ctx, maxEntries, maxBytes)
+		if err != nil {
+			s.next = 0 // wherever it stands: seek next time
+			return dst, err
+		}
+		if len(records) == 0 {
+			break
+		}
+		for _, rec := range records {
+			s.next = rec.Seq + 1
+			if !s.journal.IsDead(rec.Seq) {
+				dst = s.appendEntries(dst, rec)
+			}
+		}
+	}
+	return dst, nil
+}
+
+// appendEntries appends what is to be sent for a record at this time: the write;
+// or, where its key's former deadline has passed, the commands that restore the
+// key; or nothing, where the write's own has. Then, and for a record that can't
+// be read, an entry still stands in for it, so that the fence counts it.
+func (s *journalSource) appendEntries(dst []replay.Entry, rec journal.Record) []replay.Entry {
+	e, err := parseRecord(rec)
+	now := s.now()
+	switch {
+	case err != nil:
+		return append(dst, replay.Entry{Seq: rec.Seq, Cmd: rec.Body}) // malformed: a dead letter
+	case e.lapsed(now):
+		s.expired.Add(1)
+		return append(dst, replay.Entry{Seq: rec.Seq, Cmd: touchOf(e.write), Repeatable: true, Uncounted: true})
+	case e.stands(now):
+		return append(dst, replay.Entry{Seq: rec.Seq, Cmd: e.write, Repeatable: e.repeatable})
+	}
+	start := len(dst)
+	err = eachCommand(e.restore, func(cmd []byte, _ [][]byte) error {
+		dst = append(dst, replay.Entry{Seq: rec.Seq, Cmd: cmd, Repeatable: true, Uncounted: len(dst) > start})
+		return nil
+	})
+	if err != nil {
+		return append(dst[:start], replay.Entry{Seq: rec.Seq, Cmd: rec.Body}) // malformed: a dead letter
+	}
+	return dst
+}
+
+// touchOf is a command that changes nothing, on the write's key.
+func touchOf(write []byte) []byte {
+	args, _, err := resp.ParseCommand(write, nil)
+	if err != nil || len(args) < 2 {
+		return write // malformed: a dead letter
+	}
+	return resp.AppendCommand(nil, []byte("EXISTS"), args[1])
+}
+
+// Progress implements replay.Source.
+func (s *journalSource) Progress() replay.Progress {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.progress
+}
+
+// SaveProgress implements replay.Source. What the journal has no room for is
+// known to this process only, and its loss costs certainty, never an entry.
+func (s *journalSource) SaveProgress(p replay.Progress) error {
+	s.mu.Lock()
+	s.progress = p
+	s.mu.Unlock()
+	return s.journal.Acknowledge(journal.Progress{Acked: p.Acked, ReplID: p.ReplID})
+}
+
+// DeadLetter implements replay.Source.
+func (s *journalSource) DeadLetter(d replay.DeadLetter) error {
+	reader := s.journal.NewReader(d.Seq)
+	defer func() { _ = reader.Close() }() // it was only read from
+	records, err := reader.Next(s.ctx, 1, 0)
+	if err != nil {
+		return err
+	}
+	if len(records) == 0 || records[0].Seq != d.Seq {
+		return fmt.Errorf("resilient: entry %d is not in the journal", d.Seq)
+	}
+	reason := d.Reason.String()
+	if d.Text != "" {
+		reason += ": " + d.Text
+	}
+	if err := s.journal.DeadLetter(s.ctx, records[0], reason); err != nil {
+		return err
+	}
+	s.log.Warn("a deferred write was rejected and is kept as a dead letter",
+		slog.Uint64("seq", d.Seq), slog.String("reason", d.Reason.String()))
+	return nil
+}
+
+// Trim implements replay.Source.
+func (s *journalSource) Trim(upTo uint64, _ bool) error {
+	if err := s.journal.Trim(s.ctx, upTo); err != nil {
+		if s.ctx.Err() != nil || errors.Is(err, journal.ErrClosed) {
+			return err
+		}
+		// The entries count as trimmed; only their disk is not free yet.
+		s.log.Warn("the journal could not give disk back", slog.Any("error", err))
+	}
+	s.overlay.Trim(upTo)
+	s.trimmed()
+	return nil
+}
+
+func (s *journalSource) close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reader.Close()
+}

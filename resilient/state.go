@@ -1,0 +1,179 @@
+package resilient
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/holdfast-cache/holdfast/internal/topology"
+)
+
+// State is what a client believes about its shard. The zero value is
+// StateUnknown.
+type State uint8
+
+// The states of a shard. Writes go to the network only in StateHealthy and,
+// for keys without deferred writes, in StateReplaying.
+const (
+	StateUnknown     State = iota // nothing has been learnt yet
+	StateHealthy                  // a verified primary takes writes
+	StateSuspect                  // a write was declined, or probes contradict each other; being checked
+	StateNoPrimary                // servers answer and none of them is a usable primary
+	StateUnreachable              // no server answers
+	StateReturning                // a primary has been seen and is being verified
+	StateReplaying                // deferred writes are being sent to the verified primary
+)
+
+var stateNames = [...]string{
+	"unknown", "healthy", "suspect", "no-primary", "unreachable", "returning", "replaying",
+}
+
+// String is the state's name in logs and metrics, such as "no-primary".
+func (s State) String() string {
+	if int(s) < len(stateNames) {
+		return stateNames[s]
+	}
+	return fmt.Sprintf("state(%d)", uint8(s))
+}
+
+// Cause is why a shard is in its state. The zero value is CauseNone.
+type Cause uint8
+
+// The causes told apart so far.
+const (
+	CauseNone            Cause = iota
+	CauseAllReplicas           // every server is a replica of another
+	CausePrimaryDown           // the primary doesn't answer
+	CauseLoading               // the primary is loading its data set
+	CauseMinReplicas           // the primary lacks the replicas it demands
+	CauseSplitBrain            // more than one server says that it is the primary
+	CauseWritableReplica       // a replica accepts writes, which would be lost
+	CauseForeignPrimary        // the only primary holds a data set of unknown origin
+	CauseHung                  // the primary accepts connections and doesn't answer
+	CauseNoAnswer              // no server answers, and none refuses the connection
+	CauseDenied                // servers answer, but the client's user may not ask for their role
+	CauseWriteRefused          // a server declined a write; not looked into yet
+	CauseAmbiguous             // connections to the primary break
+	CauseReplayParked          // the primary is fine, but the replay can't go on by itself
+)
+
+var causeNames = [...]string{
+	"none", "all-replicas", "primary-down", "loading", "min-replicas",
+	"split-brain", "writable-replica", "foreign-primary", "hung", "no-answer",
+	"denied", "write-refused", "ambiguous", "replay-parked",
+}
+
+// String is the cause's name in logs and metrics, such as "all-replicas".
+func (c Cause) String() string {
+	if int(c) < len(causeNames) {
+		return causeNames[c]
+	}
+	return fmt.Sprintf("cause(%d)", uint8(c))
+}
+
+// ShardState is a snapshot of what the client believes about its shard.
+type ShardState struct {
+	State State
+	Cause Cause
+	// Certain is true when every server that is known answered: then the data
+	// can't change until one is promoted. Otherwise the cause is the likely one.
+	Certain bool
+	// Primary is the address writes go to; empty while there is none.
+	Primary string
+	// Since is when the state began.
+	Since time.Time
+	// Diagnosis says in a sentence what is wrong and what to do about it;
+	// empty while healthy.
+	Diagnosis string
+}
+
+// String is one line for logs.
+func (s ShardState) String() string {
+	text := s.State.String()
+	if s.Cause != CauseNone {
+		certainty := "probable"
+		if s.Certain {
+			certainty = "certain"
+		}
+		text += fmt.Sprintf(" (%s, %s)", s.Cause, certainty)
+	}
+	if s.Primary != "" {
+		text += " primary " + s.Primary
+	}
+	return text
+}
+
+// Stats are counts since the client was made, and the size of the backlog now.
+type Stats struct {
+	// Entries, Bytes and OldestAge describe the journal: deferred writes that
+	// are not yet in the primary and its replicas.
+	Entries   int
+	Bytes     int64
+	OldestAge time.Duration
+	// OverlayKeys and OverlayBytes are the keys those writes touch and the
+	// memory held for them.
+	OverlayKeys  int
+	OverlayBytes int64
+
+	Deferred     uint64 // writes accepted into the journal
+	Refused      uint64 // commands refused with a CommandError
+	InDoubt      uint64 // commands answered with ErrInDoubt
+	Replayed     uint64 // entries executed by a primary
+	Expired      uint64 // entries whose key's deadline passed before their replay, which left nothing to send
+	DeadLettered uint64 // entries kept aside, including those of earlier runs
+	Unconfirmed  uint64 // entries given up waiting for: fewer replicas than asked for have them
+
+	// JournalProblems are the faults met when the journal directory was
+	// opened, a sentence each: damaged or foreign journals left intact.
+	JournalProblems []string
+}
+
+// stateOf converts a state at the package's edge.
+func stateOf(s topology.State) State {
+	switch s {
+	case topology.StateHealthy:
+		return StateHealthy
+	case topology.StateSuspect:
+		return StateSuspect
+	case topology.StateNoPrimary:
+		return StateNoPrimary
+	case topology.StateUnreachable:
+		return StateUnreachable
+	case topology.StateReturning:
+		return StateReturning
+	case topology.StateReplaying:
+		return StateReplaying
+	case topology.StateUnknown:
+	}
+	return StateUnknown
+}
+
+// causes pairs the causes at the package's edge.
+var causes = map[topology.Cause]Cause{
+	topology.CauseNone:            CauseNone,
+	topology.CauseAllReplicas:     CauseAllReplicas,
+	topology.CausePrimaryDown:     CausePrimaryDown,
+	topology.CauseHung:            CauseHung,
+	topology.CauseLoading:         CauseLoading,
+	topology.CauseMinReplicas:     CauseMinReplicas,
+	topology.CauseSplitBrain:      CauseSplitBrain,
+	topology.CauseWritableReplica: CauseWritableReplica,
+	topology.CauseForeignPrimary:  CauseForeignPrimary,
+	topology.CauseNoAnswer:        CauseNoAnswer,
+	topology.CauseDenied:          CauseDenied,
+	topology.CauseWriteRefused:    CauseWriteRefused,
+	topology.CauseAmbiguous:       CauseAmbiguous,
+	topology.CauseReplayParked:    CauseReplayParked,
+}
+
+func causeOf(c topology.Cause) Cause { return causes[c] }
+
+func shardState(v *topology.View) ShardState {
+	s := ShardState{
+		State: stateOf(v.State), Cause: causeOf(v.Cause), Certain: v.Certain,
+		Since: v.Since, Diagnosis: v.Diagnosis,
+	}
+	if v.Live {
+		s.Primary = v.Primary.Addr
+	}
+	return s
+}
