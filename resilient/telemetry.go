@@ -51,6 +51,8 @@ var metricDefs = []metricDef{
 		func(s Stats) float64 { return float64(s.InDoubt) }},
 	{"holdfast.writes.replayed", "{write}", "Deferred writes that a primary executed.", metricCounter,
 		func(s Stats) float64 { return float64(s.Replayed) }},
+	{"holdfast.writes.expired", "{write}", "Deferred writes whose key's deadline had passed when their turn came.", metricCounter,
+		func(s Stats) float64 { return float64(s.Expired) }},
 	{"holdfast.writes.dead_lettered", "{write}", "Deferred writes that a server rejected and that are kept aside.", metricCounter,
 		func(s Stats) float64 { return float64(s.DeadLettered) }},
 	{"holdfast.writes.unconfirmed", "{write}", "Replayed writes that fewer replicas confirmed than asked for.", metricCounter,

@@ -1,0 +1,87 @@
+// Package resilient is a go-redis client that keeps an application working
+// while Redis has no primary.
+//
+//	client, err := resilient.NewClient(
+//		&redis.UniversalOptions{Addrs: []string{"redis-1:6379"}},
+//		&resilient.Options{
+//			Nodes: []string{"redis-2:6379", "redis-3:6379"},
+//			Dir:   "/var/lib/myapp/holdfast",
+//		})
+//
+// The [Client] is a redis.UniversalClient: put it where the go-redis client was.
+//
+// # What can still be lost
+//
+//   - Without Options.Dir: every deferred write, when the process ends before
+//     the replay.
+//   - With Dir and FsyncAlways, the default: nothing acknowledged, as long as the
+//     disk keeps what it has synced. FsyncEverySec and FsyncNo lose about the
+//     last second and about the last half minute when the machine crashes.
+//   - Writes that a primary acknowledged by itself, before the outage, and had
+//     not sent to the node that is promoted: Redis replicates asynchronously.
+//   - Replayed writes that fewer replicas confirmed than [Options.ReplicaAcks]
+//     asks for within [Options.ReplicaAckTimeout], when the primary is lost
+//     right after. [Stats].Unconfirmed counts them.
+//   - A prolonged life (EXPIRE, PERSIST) of a key that is neither string nor hash,
+//     or too big to be read from a replica, when its former deadline passes
+//     before the replay.
+//
+// A write whose outcome is not known is never answered with OK: the error is
+// [ErrInDoubt].
+//
+// # The model
+//
+// The client watches every server of the group by its ROLE; PING proves nothing.
+// While there is a verified primary, commands go straight to it. A write is sent
+// once: go-redis's own repetition after a broken connection, which can apply a
+// write twice, is switched off for writes.
+//
+// When a server declines a write as a replica, or can't be reached, that write
+// and those after it are decided here, without the network:
+//
+//   - Deferrable writes are executed in the overlay, appended to the journal and
+//     answered when the journal has them. At this time these are SET (plain, with
+//     EX, PX, EXAT, PXAT or KEEPTTL), SETEX, PSETEX, DEL, EXPIRE, PEXPIRE,
+//     EXPIREAT, PEXPIREAT, PERSIST, INCR, INCRBY, DECR, DECRBY, APPEND, HSET,
+//     HMSET, HDEL and HINCRBY.
+//   - Every other write is refused with a [*CommandError] that matches
+//     [ErrNoPrimary] and names the command's class: what could grant one thing to
+//     two owners (SET NX, LPOP), scripts, transactions, messages, and what the
+//     overlay does not know yet. Nothing was applied, see [SafeToRetry].
+//   - Reads of keys with deferred writes are answered from the overlay, others by
+//     the replica that would be promoted. A read that the overlay can't answer,
+//     such as HSCAN of a pending key or SCAN while any key is pending, is refused
+//     rather than answered wrongly.
+//
+// The overlay begins with the value that the promotion candidate has, read once
+// for each key, so INCR and HSET answer what Redis would have answered. While all
+// servers are replicas their data can't change, so that is exact, but for one
+// thing that no client can know: what other processes have deferred. Two
+// processes that both defer INCR of one key both answer its value plus one; after
+// the replay the key holds both. Where a counter hands out identities, don't use
+// it in an outage.
+//
+// When a primary returns and has been verified, the journal is replayed to it in
+// order, in transactions that carry their own progress, so that a batch whose
+// reply was lost is neither repeated nor skipped. Keys without deferred writes
+// are live again at once; a key with some stays in the overlay, and newer writes
+// to it queue behind, until its last entry is in the primary and its replicas.
+// An entry that the server rejects is kept as a dead letter and does not stop the
+// others.
+//
+// # Limits at this time
+//
+// One standalone replication group: one seed address and [Options.Nodes].
+// Sentinel, Cluster and Ring, and wrapping a client that exists, are to come, as
+// are lists, sets, sorted sets and streams in the overlay, and transactions in an
+// outage. Other processes' writes to the same keys, after the promotion and
+// before the replay, are overwritten by it in order of arrival. The fence of a
+// journal is a key named holdfast:fence:<id>, which expires 30 days after its
+// last use; the user needs the rights to it, and to MULTI, WATCH, ROLE and INFO.
+//
+// # Errors
+//
+// The errors of this package are reached with errors.Is and errors.As; the
+// server's own error stays reachable behind them. None of them matches
+// redis.Nil, and none quotes a key or a value.
+package resilient
