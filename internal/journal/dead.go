@@ -1,0 +1,174 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// DeadLetter is a record that the server rejected for good.
+type DeadLetter struct {
+	Record
+	// Reason is what the server said, at most 4096 bytes of it.
+	Reason string
+}
+
+// DeadLetter keeps r, which must not be trimmed yet, beside the reason that the
+// server gave. When it returns nil the letter is on the disk, whatever the
+// policy. Keeping the same sequence again does nothing.
+func (j *Journal) DeadLetter(ctx context.Context, r Record, reason string) error {
+	if err := r.check(); err != nil {
+		return err
+	}
+	return j.call(ctx, func() error { return j.keepDead(r, reason) })
+}
+
+// IsDead reports whether the record seq, which is not trimmed yet, is kept as a
+// dead letter, by an earlier process too. A replay passes over it.
+func (j *Journal) IsDead(seq uint64) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	_, dead := j.dead[seq]
+	return dead
+}
+
+func (j *Journal) keepDead(r Record, reason string) error {
+	j.mu.Lock()
+	_, known := j.dead[r.Seq]
+	valid := r.Seq > j.trimmed && r.Seq <= j.last
+	j.mu.Unlock()
+	if known {
+		return nil
+	}
+	if !valid {
+		return fmt.Errorf("journal: record %d is not in the log: keep a dead letter before trimming it", r.Seq)
+	}
+	if err := j.writeDead(r, reason); err != nil {
+		return fmt.Errorf("journal: a dead letter could not be kept: %w", err)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.dead[r.Seq] = struct{}{}
+	j.counts.dead++
+	return nil
+}
+
+// writeDead writes a batch of one record, whose meta holds the reason too. A
+// file that failed once is left behind: its letter may be in it, which does no
+// harm, as letters count once.
+func (j *Journal) writeDead(r Record, reason string) error {
+	if j.w.dead != nil && j.w.deadEnd >= j.opts.SegmentBytes {
+		err := j.w.dead.close()
+		j.w.dead = nil
+		if err != nil {
+			return err
+		}
+	}
+	if j.w.dead == nil {
+		f, err := j.newFile(fileName(j.w.deadNext, suffixDead), segmentHeader{
+			kind: kindDead, client: j.id, base: j.w.deadNext, prev: j.w.deadNext - 1, salt: j.salt, created: r.At,
+		})
+		j.w.deadNext++
+		if err != nil {
+			return err
+		}
+		j.w.dead, j.w.deadEnd = f, headerSize
+	}
+	reason = reason[:min(len(reason), maxReasonBytes)]
+	meta := le.AppendUint16(make([]byte, 0, 2+len(reason)+len(r.Meta)), uint16(len(reason)))
+	meta = append(append(meta, reason...), r.Meta...)
+	r.Meta = meta
+
+	buf := appendRecord(make([]byte, batchSize, batchSize+r.encodedSize()), j.salt, r.Seq, &r)
+	batchHeader{length: uint32(len(buf) - batchSize), count: 1, first: r.Seq}.put(buf, j.salt)
+	_, err := j.w.dead.WriteAt(buf, j.w.deadEnd)
+	if err == nil {
+		err = j.w.dead.sync()
+	}
+	if err != nil {
+		err = errors.Join(err, j.w.dead.close())
+		j.w.dead = nil
+		return err
+	}
+	j.w.deadEnd += int64(len(buf))
+	return nil
+}
+
+// DeadLetters calls yield with each dead letter kept, of earlier processes
+// too, roughly in the order in which they were kept, until it returns false.
+// The letter's bytes are yield's only until it returns.
+func (j *Journal) DeadLetters(yield func(DeadLetter) bool) error {
+	seen := make(map[uint64]struct{})
+	_, err := scanDead(j.fs, j.id, func(d DeadLetter) bool {
+		if _, again := seen[d.Seq]; again {
+			return true
+		}
+		seen[d.Seq] = struct{}{}
+		return yield(d)
+	})
+	return err
+}
+
+// scanDead reads all dead letters of client. next is the number for a further
+// file. A file that can't be read doesn't keep the others from being read; the
+// error then tells.
+func scanDead(files filesystem, client ClientID, yield func(DeadLetter) bool) (next uint64, err error) {
+	names, err := files.list()
+	if err != nil {
+		return 0, err
+	}
+	next = 1
+	var faults []error
+	for _, name := range names {
+		number, ok := parseFileName(name, suffixDead)
+		if !ok {
+			continue
+		}
+		next = number + 1
+		more, err := scanDeadFile(files, client, name, yield)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", name, err))
+		}
+		if !more {
+			break
+		}
+	}
+	return next, errors.Join(faults...)
+}
+
+func scanDeadFile(files filesystem, client ClientID, name string, yield func(DeadLetter) bool) (more bool, err error) {
+	f, err := files.open(name)
+	if err != nil {
+		return true, err
+	}
+	defer func() { err = errors.Join(err, f.close()) }()
+	size, err := f.size()
+	if err != nil || size < headerSize+batchSize {
+		return true, err // one that holds no letter yet is in order
+	}
+	h, err := readHeader(f, size, client, kindDead)
+	if err != nil {
+		return true, err
+	}
+	sc := newScanner(f, h.salt, headerSize, size, 0)
+	sc.loose = true
+	for {
+		r, err := sc.next()
+		if errors.Is(err, io.EOF) {
+			return true, nil
+		}
+		if err != nil {
+			return true, err
+		}
+		if len(r.Meta) < 2 || len(r.Meta) < 2+int(le.Uint16(r.Meta)) {
+			continue
+		}
+		n := 2 + int(le.Uint16(r.Meta))
+		d := DeadLetter{Record: r, Reason: string(r.Meta[2:n])}
+		d.Meta = r.Meta[n:]
+		if !yield(d) {
+			return false, nil
+		}
+	}
+}

@@ -1,0 +1,85 @@
+package journal
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// filesystem is what a journal needs of the directory that holds its files;
+// names are relative to it.
+type filesystem interface {
+	create(name string) (file, error)  // must not exist; read and write
+	open(name string) (file, error)    // read
+	openRW(name string) (file, error)  // read and write
+	remove(name string) error          //
+	rename(from, to string) error      //
+	list() (names []string, err error) // sorted
+	syncDir() error                    // makes create, remove and rename last
+}
+
+// file is an open file; its methods are safe for concurrent use.
+type file interface {
+	io.ReaderAt
+	io.WriterAt
+	truncate(size int64) error
+	sync() error // data, and what is needed to find it
+	close() error
+	size() (int64, error)
+}
+
+// dirFS is a directory of the operating system.
+type dirFS string
+
+func (d dirFS) path(name string) string { return filepath.Join(string(d), name) }
+
+func (d dirFS) create(name string) (file, error) {
+	return openFile(d.path(name), os.O_RDWR|os.O_CREATE|os.O_EXCL)
+}
+
+func (d dirFS) open(name string) (file, error)   { return openFile(d.path(name), os.O_RDONLY) }
+func (d dirFS) openRW(name string) (file, error) { return openFile(d.path(name), os.O_RDWR) }
+func (d dirFS) remove(name string) error         { return os.Remove(d.path(name)) }
+
+func (d dirFS) rename(from, to string) error { return os.Rename(d.path(from), d.path(to)) }
+
+func (d dirFS) list() ([]string, error) {
+	entries, err := os.ReadDir(string(d))
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, 0, len(entries))
+	for _, e := range entries {
+		if e.Type().IsRegular() {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
+func (d dirFS) syncDir() error { return syncDir(string(d)) }
+
+// osFile is a file of the operating system.
+type osFile struct{ f *os.File }
+
+func openFile(path string, flag int) (file, error) {
+	f, err := os.OpenFile(path, flag, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return osFile{f}, nil
+}
+
+func (o osFile) ReadAt(b []byte, off int64) (int, error)  { return o.f.ReadAt(b, off) }
+func (o osFile) WriteAt(b []byte, off int64) (int, error) { return o.f.WriteAt(b, off) }
+func (o osFile) truncate(size int64) error                { return o.f.Truncate(size) }
+func (o osFile) sync() error                              { return syncData(o.f) }
+func (o osFile) close() error                             { return o.f.Close() }
+
+func (o osFile) size() (int64, error) {
+	st, err := o.f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return st.Size(), nil
+}

@@ -1,0 +1,230 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+const lockName = "LOCK"
+
+// Skipped is a journal directory that Open left as it is.
+type Skipped struct {
+	// Name of the subdirectory.
+	Name string
+	// Err says why: ErrNewerFormat, ErrOtherTarget, ErrUnusable, or what the
+	// operating system said.
+	Err error
+}
+
+// Recovery tells what Open found.
+type Recovery struct {
+	// Fresh says that a new journal was made rather than one taken over.
+	Fresh bool
+	// Entries are the records found and not trimmed; Oldest is when the first
+	// of them was accepted, or zero.
+	Entries int64
+	Oldest  time.Time
+	// Lost is the number of acknowledged records known to be lost by damage.
+	Lost uint64
+	// SkippedBytes were passed over: torn writes that were never acknowledged,
+	// void ones of a failed commit excepted, and damage.
+	SkippedBytes int64
+	// Damaged are the files that were found damaged and are kept aside, or will
+	// be when the rest of them is trimmed.
+	Damaged []string
+	// Skipped are the other directories that could not be used. Those that
+	// other processes hold are not among them. Under the journal's own name:
+	// dead letters that could not be read and are kept as they are.
+	Skipped []Skipped
+}
+
+// Open opens a journal: in memory without Dir, else in a subdirectory of Dir.
+// It takes over one that no process holds, preferring one with records, else it
+// makes a new one. What is damaged, of a newer format or made for another
+// target never makes Open fail; the Recovery tells. Errors: invalid options, or
+// Dir can't be used.
+func Open(o Options) (*Journal, *Recovery, error) {
+	if err := o.Validate(); err != nil {
+		return nil, nil, err
+	}
+	o = o.withDefaults()
+	if o.Dir == "" {
+		return openMemory(o)
+	}
+	if err := makeDir(o.Dir); err != nil {
+		return nil, nil, fmt.Errorf("journal: the directory can't be used, name one that this process may write: %w", err)
+	}
+	rec := new(Recovery)
+	names, err := candidates(o.Dir)
+	if err != nil {
+		return nil, nil, fmt.Errorf("journal: the directory can't be read, name one that this process may use: %w", err)
+	}
+	for _, name := range names {
+		j, err := takeOver(o, name, rec)
+		switch {
+		case err == nil:
+			return j, rec, nil
+		case errors.Is(err, errLocked):
+		default:
+			rec.Skipped = append(rec.Skipped, Skipped{Name: name, Err: err})
+		}
+	}
+	rec.Fresh = true
+	// A directory that was just made can be snatched by another process before
+	// it is locked, which then is its rightful owner.
+	for range 100 {
+		name, err := makeClientDir(o)
+		if err != nil {
+			return nil, nil, fmt.Errorf("journal: the directory can't be used, name one that this process may write: %w", err)
+		}
+		j, err := takeOver(o, name, rec)
+		if !errors.Is(err, errLocked) {
+			return j, rec, err
+		}
+	}
+	return nil, nil, errors.New("journal: other processes took every directory that was made, try again")
+}
+
+func openMemory(o Options) (*Journal, *Recovery, error) {
+	var id ClientID
+	random(id[:])
+	j := newJournal(o, id, o.wrap(newMemFS()))
+	j.volatile = true
+	j.w.deadNext = 1
+	go j.run()
+	return j, &Recovery{Fresh: true}, nil
+}
+
+func (o Options) wrap(files filesystem) filesystem {
+	if o.fs != nil {
+		return o.fs(files)
+	}
+	return files
+}
+
+// makeDir makes path and what is missing above it, each one lastingly.
+func makeDir(path string) error {
+	st, err := os.Stat(path)
+	switch {
+	case err == nil && st.IsDir():
+		return nil
+	case err == nil:
+		return &fs.PathError{Op: "mkdir", Path: path, Err: errors.New("a file is in its place")}
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	parent := filepath.Dir(path)
+	if parent != path {
+		if err := makeDir(parent); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncDir(parent)
+}
+
+// candidates lists the journals below dir, those with records first.
+func candidates(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var full, empty []string
+	for _, e := range entries {
+		if _, ok := parseClientID(e.Name()); !ok || !e.IsDir() {
+			continue
+		}
+		if hasSegments(dirFS(filepath.Join(dir, e.Name()))) {
+			full = append(full, e.Name())
+		} else {
+			empty = append(empty, e.Name())
+		}
+	}
+	return append(full, empty...), nil
+}
+
+func hasSegments(files filesystem) bool {
+	names, err := files.list()
+	if err != nil {
+		return false
+	}
+	for _, name := range names {
+		if _, ok := parseFileName(name, suffixSegment); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// makeClientDir makes the directory of a new client. It gets its name when it
+// is complete: one without a progress file has lost it.
+func makeClientDir(o Options) (name string, err error) {
+	var id ClientID
+	random(id[:])
+	name = id.String()
+	tmp := filepath.Join(o.Dir, ".new-"+name)
+	if err := os.Mkdir(tmp, 0o700); err != nil {
+		return "", err
+	}
+	f, err := dirFS(tmp).create(progressName)
+	if err == nil {
+		first := slot{client: id, target: targetHash(o.Target)}
+		b := make([]byte, slotSpacing+slotSize)
+		copy(b, first.encode())
+		copy(b[slotSpacing:], first.encode())
+		if _, err = f.WriteAt(b, 0); err == nil {
+			err = f.sync()
+		}
+		err = errors.Join(err, f.close())
+	}
+	if err == nil {
+		err = syncDir(tmp)
+	}
+	if err == nil {
+		err = os.Rename(tmp, filepath.Join(o.Dir, name))
+	}
+	if err == nil {
+		return name, syncDir(o.Dir)
+	}
+	return "", errors.Join(err, os.RemoveAll(tmp))
+}
+
+// takeOver locks the directory and recovers the journal in it. When it fails it
+// leaves everything as it was, and rec too.
+func takeOver(o Options, name string, rec *Recovery) (_ *Journal, err error) {
+	dir := filepath.Join(o.Dir, name)
+	lock, err := lockFile(filepath.Join(dir, lockName))
+	if err != nil {
+		return nil, err
+	}
+	id, _ := parseClientID(name)
+	j := newJournal(o, id, o.wrap(dirFS(dir)))
+	j.lock = lock
+	found := &Recovery{Fresh: rec.Fresh, Skipped: rec.Skipped}
+	if err := j.recover(o, found); err != nil {
+		if j.w.progress != nil {
+			err = errors.Join(err, j.w.progress.close())
+		}
+		return nil, errors.Join(err, lock.Close())
+	}
+	*rec = *found
+	go j.run()
+	return j, nil
+}
+
+func newJournal(o Options, id ClientID, files filesystem) *Journal {
+	j := &Journal{
+		opts: o, id: id, salt: newSalt(), fs: files,
+		wake: make(chan struct{}, 1), stopped: make(chan struct{}),
+		next: 1, dead: make(map[uint64]struct{}),
+	}
+	j.w.timer = time.NewTimer(syncInterval)
+	j.w.timer.Stop()
+	return j
+}
