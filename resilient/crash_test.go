@@ -186,7 +186,7 @@ func TestKillInOutage(t *testing.T) {
 		total += len(acks)
 
 		cmd, in, out := k.start(t, "successor")
-		k.verify(t, acks, "the successor before the flush", func(i int) (string, string) {
+		k.verify(t, acks, "the successor before the flush", func(int) (string, string) {
 			if !out.Scan() {
 				t.Fatalf("the successor said nothing: %v", out.Err())
 			}

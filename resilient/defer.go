@@ -89,6 +89,9 @@ func (r *router) apply(ctx context.Context, args [][]byte, body []byte) ([]byte,
 		return nil, journal.Ticket{}, errMoved
 	case errors.Is(err, overlay.ErrNotHeld):
 		return nil, journal.Ticket{}, errLive
+	case errors.Is(err, journal.ErrFailed):
+		r.failed()
+		return nil, journal.Ticket{}, ErrJournalFailed
 	case err != nil:
 		return nil, journal.Ticket{}, overlayError(err)
 	}

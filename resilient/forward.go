@@ -133,6 +133,7 @@ func (r *router) again(ctx context.Context, cmd redis.Cmder, q *request, doubtfu
 			err := r.attempt(ctx, cmd, rt)
 			f := faultOf(err)
 			return rt, f == faultNone || f == faultBusy, err
+		case wayInvalid: // decide gives it only with an error
 		}
 	}
 }
@@ -234,13 +235,10 @@ func (r *router) recordWrite(err error) {
 	if refused != nil {
 		return // open: the topology has been told
 	}
-	done(ternary(hung, err, nil))
-	r.tripped.Store(hung || r.breaker.State() != gobreaker.StateClosed)
-}
-
-func ternary[T any](cond bool, yes, no T) T {
-	if cond {
-		return yes
+	if hung {
+		done(err)
+	} else {
+		done(nil)
 	}
-	return no
+	r.tripped.Store(hung || r.breaker.State() != gobreaker.StateClosed)
 }

@@ -61,13 +61,19 @@ func NewClient(u *redis.UniversalOptions, o *Options) (*Client, error) {
 	l.log = l.options.Logger
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.events = newEvents(l.options.Listener, l.log)
-	base := simpleOptions(u)
+	c, err := l.start(simpleOptions(u))
+	if err != nil {
+		return nil, errors.Join(err, l.teardown())
+	}
+	return c, nil
+}
+
+// start makes everything, and has the first look at the servers.
+func (l *lifecycle) start(base *redis.Options) (*Client, error) {
 	if err := l.openJournal(base); err != nil {
-		l.teardown()
 		return nil, err
 	}
 	if err := l.build(base); err != nil {
-		l.teardown()
 		return nil, err
 	}
 	front := newFront(l.router)
@@ -75,11 +81,8 @@ func NewClient(u *redis.UniversalOptions, o *Options) (*Client, error) {
 	c := &Client{UniversalClient: l.facade, front: front, router: l.router, life: l}
 	l.monitor.Start(l.ctx)
 	var err error
-	if l.metrics, err = registerMetrics(c, l.options.MeterProvider); err != nil {
-		l.teardown()
-		return nil, err
-	}
-	return c, nil
+	l.metrics, err = registerMetrics(c, l.options.MeterProvider)
+	return c, err
 }
 
 // openJournal opens the journal and reports what it found. A journal that can't

@@ -52,24 +52,28 @@ func (n *nodeClients) get(addr string) *redis.Client {
 	return c
 }
 
-// poolStats adds up the pools of all servers.
+// poolStats adds up the main pools of all servers.
 func (n *nodeClients) poolStats() *redis.PoolStats {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var sum redis.PoolStats
 	for _, c := range n.clients {
-		s := c.PoolStats()
-		sum.Hits += s.Hits
-		sum.Misses += s.Misses
-		sum.Timeouts += s.Timeouts
-		sum.WaitCount += s.WaitCount
-		sum.Unusable += s.Unusable
-		sum.WaitDurationNs += s.WaitDurationNs
-		sum.TotalConns += s.TotalConns
-		sum.IdleConns += s.IdleConns
-		sum.StaleConns += s.StaleConns
+		addPool(&sum, c.PoolStats())
 	}
 	return &sum
+}
+
+func addPool(sum, s *redis.PoolStats) {
+	sum.Hits += s.Hits
+	sum.Misses += s.Misses
+	sum.Timeouts += s.Timeouts
+	sum.WaitCount += s.WaitCount
+	sum.Unusable += s.Unusable
+	sum.WaitDurationNs += s.WaitDurationNs
+	sum.TotalConns += s.TotalConns
+	sum.IdleConns += s.IdleConns
+	sum.StaleConns += s.StaleConns
+	sum.PendingRequests += s.PendingRequests
 }
 
 func (n *nodeClients) close() error {

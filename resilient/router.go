@@ -2,7 +2,6 @@ package resilient
 
 import (
 	"context"
-	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -159,6 +158,7 @@ func (r *router) processRequest(ctx context.Context, cmd redis.Cmder, q *request
 			if done {
 				return err
 			}
+		case wayInvalid: // decide gives it only with an error
 		}
 	}
 }
@@ -302,52 +302,4 @@ func (r *router) signal(addr string, f fault) {
 	if kind, ok := kinds[f]; ok {
 		r.monitor.Signal(topology.Signal{Kind: kind, Addr: addr, At: time.Now()})
 	}
-}
-
-// reasonOf says why a command of a class is refused, and what to do.
-func reasonOf(kind error, class command.Class) string {
-	switch kind { //nolint:errorlint // the kinds are sentinels of this package
-	case ErrNoPrimary:
-		return classReason(class)
-	case ErrJournalFull:
-		return "the journal is full; raise Options.MaxJournalBytes or MaxEntries, or free the disk, and try again after the return of a primary"
-	case ErrJournalFailed:
-		return "the disk below the journal failed; look at the log, and try again after the return of a primary"
-	case ErrOverlayFull:
-		return "the keys with deferred writes fill Options.MaxOverlayBytes; raise it, or try again after the return of a primary"
-	case ErrKeyTooBig:
-		return "the key is larger than Options.MaxSeedBytes or MaxSeedFields; try again after the return of a primary"
-	case ErrBaseUnknown:
-		return "its answer rests on the key's current value, and no replica gives it; try again when a server answers"
-	case ErrInDoubt:
-		return "it was sent and no answer came back; look at the key before repeating it"
-	case errPendingKey:
-		return "the key has deferred writes, which this command can't see yet; read it with a command that can, or try again after the return of a primary"
-	case errPendingKeys:
-		return "some keys have deferred writes, which this command can't see yet; try again after the return of a primary"
-	}
-	return fmt.Sprintf("%v", kind)
-}
-
-func classReason(class command.Class) string {
-	const later = "; try again after the return of a primary"
-	switch class {
-	case command.ClassConditional:
-		return "its answer may grant something exclusive, which only a primary can" + later
-	case command.ClassClaiming:
-		return "it takes what another process may take too, which only a primary can decide" + later
-	case command.ClassScript:
-		return "what a script does can't be known beforehand" + later
-	case command.ClassTransaction:
-		return "transactions are not deferred" + later
-	case command.ClassPublish:
-		return "a message to a replica reaches only that replica's subscribers" + later
-	case command.ClassUnknown:
-		return "the command is not in the table and might write" + later
-	case command.ClassBlind, command.ClassAccumulating, command.ClassRead:
-		return "this command can't be deferred yet" + later
-	case command.ClassAdmin, command.ClassSession, command.ClassPassthrough:
-		return "it concerns the server and needs the primary" + later
-	}
-	return "the shard has no primary" + later
 }

@@ -23,8 +23,9 @@ const (
 
 // metricDef describes one metric. docs/metrics.md is made of this table.
 type metricDef struct {
-	name, unit, help string
-	kind             metricKind
+	name, unit string
+	kind       metricKind
+	help       string
 	// value reads it. The state has its own way: one series for each state.
 	value func(Stats) float64
 }
@@ -32,31 +33,58 @@ type metricDef struct {
 const metricState = "holdfast.shard.state"
 
 var metricDefs = []metricDef{
-	{metricState, "{shard}", "1 for the state that the shard is in (attribute `state`), 0 for the others.", metricGauge, nil},
-	{"holdfast.journal.entries", "{entry}", "Deferred writes that are not yet in the primary and its replicas.", metricGauge,
-		func(s Stats) float64 { return float64(s.Entries) }},
-	{"holdfast.journal.size", "By", "Size of those writes in the journal.", metricGauge,
-		func(s Stats) float64 { return float64(s.Bytes) }},
-	{"holdfast.journal.oldest_age", "s", "Age of the oldest of those writes; 0 without any.", metricGauge,
-		func(s Stats) float64 { return s.OldestAge.Seconds() }},
-	{"holdfast.overlay.keys", "{key}", "Keys with deferred writes.", metricGauge,
-		func(s Stats) float64 { return float64(s.OverlayKeys) }},
-	{"holdfast.overlay.size", "By", "Memory held for those keys.", metricGauge,
-		func(s Stats) float64 { return float64(s.OverlayBytes) }},
-	{"holdfast.writes.deferred", "{write}", "Writes accepted into the journal.", metricCounter,
-		func(s Stats) float64 { return float64(s.Deferred) }},
-	{"holdfast.commands.refused", "{command}", "Commands refused with a CommandError.", metricCounter,
-		func(s Stats) float64 { return float64(s.Refused) }},
-	{"holdfast.commands.in_doubt", "{command}", "Commands answered with ErrInDoubt.", metricCounter,
-		func(s Stats) float64 { return float64(s.InDoubt) }},
-	{"holdfast.writes.replayed", "{write}", "Deferred writes that a primary executed.", metricCounter,
-		func(s Stats) float64 { return float64(s.Replayed) }},
-	{"holdfast.writes.expired", "{write}", "Deferred writes whose key's deadline had passed when their turn came.", metricCounter,
-		func(s Stats) float64 { return float64(s.Expired) }},
-	{"holdfast.writes.dead_lettered", "{write}", "Deferred writes that a server rejected and that are kept aside.", metricCounter,
-		func(s Stats) float64 { return float64(s.DeadLettered) }},
-	{"holdfast.writes.unconfirmed", "{write}", "Replayed writes that fewer replicas confirmed than asked for.", metricCounter,
-		func(s Stats) float64 { return float64(s.Unconfirmed) }},
+	{
+		metricState, "{shard}", metricGauge, "1 for the state that the shard is in (attribute `state`), 0 for the others.",
+		nil,
+	},
+	{
+		"holdfast.journal.entries", "{entry}", metricGauge, "Deferred writes that are not yet in the primary and its replicas.",
+		func(s Stats) float64 { return float64(s.Entries) },
+	},
+	{
+		"holdfast.journal.size", "By", metricGauge, "Size of those writes in the journal.",
+		func(s Stats) float64 { return float64(s.Bytes) },
+	},
+	{
+		"holdfast.journal.oldest_age", "s", metricGauge, "Age of the oldest of those writes; 0 without any.",
+		func(s Stats) float64 { return s.OldestAge.Seconds() },
+	},
+	{
+		"holdfast.overlay.keys", "{key}", metricGauge, "Keys with deferred writes.",
+		func(s Stats) float64 { return float64(s.OverlayKeys) },
+	},
+	{
+		"holdfast.overlay.size", "By", metricGauge, "Memory held for those keys.",
+		func(s Stats) float64 { return float64(s.OverlayBytes) },
+	},
+	{
+		"holdfast.writes.deferred", "{write}", metricCounter, "Writes accepted into the journal.",
+		func(s Stats) float64 { return float64(s.Deferred) },
+	},
+	{
+		"holdfast.commands.refused", "{command}", metricCounter, "Commands refused with a CommandError.",
+		func(s Stats) float64 { return float64(s.Refused) },
+	},
+	{
+		"holdfast.commands.in_doubt", "{command}", metricCounter, "Commands answered with ErrInDoubt.",
+		func(s Stats) float64 { return float64(s.InDoubt) },
+	},
+	{
+		"holdfast.writes.replayed", "{write}", metricCounter, "Deferred writes that a primary executed.",
+		func(s Stats) float64 { return float64(s.Replayed) },
+	},
+	{
+		"holdfast.writes.expired", "{write}", metricCounter, "Deferred writes whose key's deadline had passed when their turn came.",
+		func(s Stats) float64 { return float64(s.Expired) },
+	},
+	{
+		"holdfast.writes.dead_lettered", "{write}", metricCounter, "Deferred writes that a server rejected and that are kept aside.",
+		func(s Stats) float64 { return float64(s.DeadLettered) },
+	},
+	{
+		"holdfast.writes.unconfirmed", "{write}", metricCounter, "Replayed writes that fewer replicas confirmed than asked for.",
+		func(s Stats) float64 { return float64(s.Unconfirmed) },
+	},
 }
 
 // registerMetrics announces the metrics. They are read when a reader collects

@@ -1,0 +1,47 @@
+package resilient
+
+import "github.com/holdfast-cache/holdfast/internal/command"
+
+// later ends the reason of a refusal that only the outage is to blame for.
+const later = "; try again after the return of a primary"
+
+// reasons say why a command is refused, and what to do, by the error's kind.
+var reasons = map[error]string{
+	ErrJournalFull:   "the journal is full; raise Options.MaxJournalBytes or MaxEntries, or free the disk" + later,
+	ErrJournalFailed: "the disk below the journal failed; look at the log" + later,
+	ErrOverlayFull:   "the keys with deferred writes fill Options.MaxOverlayBytes; raise it" + later,
+	ErrKeyTooBig:     "the key is larger than Options.MaxSeedBytes or MaxSeedFields" + later,
+	ErrBaseUnknown:   "its answer rests on the key's current value, and no server gives it; try again when one answers",
+	ErrInDoubt:       "it was sent or written and no answer came back; look at the key before repeating it",
+	ErrClosed:        "the client is closed",
+	errPendingKey:    "the key has deferred writes, which this command can't see yet; read it with one that can" + later,
+	errPendingKeys:   "some keys have deferred writes, which this command can't see yet" + later,
+}
+
+// classReasons say why a command of a class is refused while there is no primary.
+var classReasons = map[command.Class]string{
+	command.ClassConditional:  "its answer may grant something exclusive, which only a primary can",
+	command.ClassClaiming:     "it takes what another process may take too, which only a primary can decide",
+	command.ClassScript:       "what a script does can't be known beforehand",
+	command.ClassTransaction:  "transactions are not deferred",
+	command.ClassPublish:      "a message to a replica reaches only that replica's subscribers",
+	command.ClassUnknown:      "the command is not in the table and might write",
+	command.ClassBlind:        "this command can't be deferred yet",
+	command.ClassAccumulating: "this command can't be deferred yet",
+	command.ClassRead:         "every form of this command is a write to Redis, which a replica declines",
+	command.ClassAdmin:        "it concerns the server and needs the primary",
+}
+
+// reasonOf says why a command of a class is refused, and what to do.
+func reasonOf(kind error, class command.Class) string {
+	if text, ok := reasons[kind]; ok {
+		return text
+	}
+	if kind == ErrNoPrimary { //nolint:errorlint // a sentinel of this package, never wrapped here
+		if text, ok := classReasons[class]; ok {
+			return text + later
+		}
+		return "the shard has no primary" + later
+	}
+	return kind.Error() // a context's error, or one that names itself
+}
