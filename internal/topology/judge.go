@@ -1,0 +1,164 @@
+package topology
+
+// verdictKind is what a round says about the primary.
+type verdictKind uint8
+
+const (
+	verdictUnknown   verdictKind = iota
+	verdictUsable                // exactly one primary that can take writes
+	verdictNone                  // nodes answer, none is a usable primary
+	verdictSilent                // no node answers
+	verdictContested             // a contradiction that only time or an operator solves
+)
+
+// verdict is the judgement of one round.
+type verdict struct {
+	kind    verdictKind
+	primary *NodeReport // of verdictUsable
+	cause   Cause
+	certain bool
+	// primaryLost is how the probe of the present primary ended, when all that speaks against it is
+	// that it did not answer; OutcomeAnswered where there is more, which needs no second look.
+	primaryLost Outcome
+}
+
+// judge looks at the latest round with what is known of the last primary.
+func (m *Machine) judge() verdict {
+	masters := m.members(distinct(m.nodes, m.primary.Addr, func(n *NodeReport) bool { return n.Role == RoleMaster }))
+	switch len(masters) {
+	case 0:
+		return m.judgeNone()
+	case 1:
+		return m.judgeOne(masters[0])
+	}
+	return verdict{kind: verdictContested, cause: CauseSplitBrain, primaryLost: OutcomeAnswered}
+}
+
+// members leaves out strangers: discovered addresses (never seeds) that meanwhile belong to a
+// master of another dataset, as happens when addresses are reused. It does so only beside our own,
+// unchanged primary; without it a stranger is a question for the operator.
+func (m *Machine) members(masters []*NodeReport) []*NodeReport {
+	ours := false
+	for _, n := range masters {
+		ours = ours || n.RunID != "" && n.RunID == m.last.RunID && n.of(m.lineage.heads)
+	}
+	if len(masters) < 2 || !ours {
+		return masters
+	}
+	var kept []*NodeReport
+	for _, n := range masters {
+		if n.Seed || n.Addr == m.last.Addr || n.of(m.lineage.heads) || n.of(m.lineage.family) {
+			kept = append(kept, n)
+		}
+	}
+	return kept
+}
+
+func (m *Machine) judgeOne(n *NodeReport) verdict {
+	v := verdict{kind: verdictNone, certain: m.complete(), primaryLost: OutcomeAnswered}
+	switch {
+	case !m.kin(n):
+		v.kind, v.cause, v.certain = verdictContested, CauseForeignPrimary, false
+	case n.Loading:
+		v.cause = CauseLoading
+	case !n.enoughReplicas():
+		v.cause = CauseMinReplicas
+	default:
+		v.kind, v.primary, v.certain = verdictUsable, n, false
+	}
+	return v
+}
+
+// kin reports whether the only master may take over: see the package comment on lineage.
+func (m *Machine) kin(n *NodeReport) bool {
+	switch {
+	case m.last.IsZero():
+		return true // nothing known that could contradict
+	case n.of(m.lineage.heads), n.ID().same(m.last), n.Addr == m.last.Addr:
+		return true
+	}
+	return n.of(m.lineage.family) && m.complete()
+}
+
+func (m *Machine) judgeNone() verdict {
+	v := verdict{kind: verdictNone, certain: m.complete(), primaryLost: OutcomeAnswered}
+	answered, writable := 0, false
+	for i := range m.nodes {
+		if m.nodes[i].Answered() {
+			answered++
+			writable = writable || m.nodes[i].Writable
+		}
+	}
+	lost := m.lostPrimary()
+	switch {
+	case lost != nil:
+		v.primaryLost, v.cause = lost.Outcome, lost.Outcome.cause()
+	case answered == 0:
+		v.primaryLost, v.cause = OutcomeUnknown, CauseNoAnswer
+	default:
+		v.cause = CauseAllReplicas
+	}
+	switch {
+	case answered == 0:
+		v.kind, v.certain = verdictSilent, false
+		if v.cause == CausePrimaryDown && lost.Outcome != OutcomeRefused {
+			// With nobody answering the fault may well be ours: only a refusal is the server's word.
+			v.cause = CauseNoAnswer
+		}
+	case writable:
+		v.kind, v.cause, v.certain = verdictContested, CauseWritableReplica, false
+	}
+	return v
+}
+
+// lostPrimary returns the report of the node that should be the primary and does not answer: the
+// last primary, or, when none was ever seen, a master that a replica names (and with no answers at
+// all, the first node). nil when that node answers.
+func (m *Machine) lostPrimary() *NodeReport {
+	if !m.last.IsZero() {
+		n := find(m.nodes, m.last)
+		if n == nil {
+			return &NodeReport{Addr: m.last.Addr} // not probed: as good as not answered
+		}
+		if n.Answered() {
+			return nil
+		}
+		return n
+	}
+	answered := false
+	for i := range m.nodes {
+		n := &m.nodes[i]
+		if !n.Answered() {
+			continue
+		}
+		answered = true
+		if named := findAddr(m.nodes, n.Master); named != nil && !named.Answered() {
+			return named
+		}
+	}
+	if !answered && len(m.nodes) > 0 {
+		return &m.nodes[0]
+	}
+	return nil
+}
+
+// complete reports whether nothing is hidden: every known node answers, the last primary's address
+// is among them, and so is every master that any of them names.
+func (m *Machine) complete() bool {
+	for i := range m.nodes {
+		n := &m.nodes[i]
+		if !n.Answered() {
+			return false
+		}
+		if n.Role == RoleReplica && n.Master != "" {
+			if named := findAddr(m.nodes, n.Master); named == nil || !named.Answered() {
+				return false
+			}
+		}
+	}
+	if m.last.IsZero() {
+		return len(m.nodes) > 0
+	}
+	n := find(m.nodes, m.last)
+	return n != nil && n.Answered()
+}

@@ -1,0 +1,79 @@
+package topology
+
+import "time"
+
+// View is what the rest of the library sees of a shard: a snapshot that never changes. Whoever
+// reads it shares Nodes with others and must not write to it.
+type View struct {
+	State State
+	Cause Cause
+	// Certain is meant for StateNoPrimary: all known nodes, and every master that any of them names,
+	// answer, and none is a usable primary. The data are frozen then.
+	Certain bool
+	// Primary is the primary in use (when Live) or returning; otherwise the last one. Zero when none
+	// was ever seen.
+	Primary NodeID
+	// Candidate is the one node from which an outage is seeded; zero when Healthy, and when no node
+	// qualifies or no round has been made since the doubt arose.
+	Candidate NodeID
+	// ReadFrom is the address to read from; "" when no node answers.
+	ReadFrom string
+	// Live tells that writes may go to the network, to Primary.
+	Live bool
+	// Epoch is raised at each change of state, primary or candidate.
+	Epoch uint64
+	// Since is when the state was entered.
+	Since time.Time
+	// Nodes are the reports of the latest round.
+	Nodes []NodeReport
+	// ClockSkew is the server's clock minus ours: the primary's when it is in use or returning, else
+	// the candidate's. 0 when unknown.
+	ClockSkew time.Duration
+	// Diagnosis says in a sentence what is wrong and what ends it; "" when nothing is.
+	Diagnosis string
+}
+
+// View returns a snapshot of the machine.
+func (m *Machine) View() *View {
+	v := &View{
+		State: m.state, Cause: m.cause, Certain: m.certain,
+		Primary: m.primary, Candidate: m.candidate, ReadFrom: m.readFrom(),
+		Live: m.state.Live(), Epoch: m.epoch, Since: m.since, Nodes: m.nodes,
+		Diagnosis: m.diagnose(),
+	}
+	if n := find(m.nodes, m.clockNode()); n != nil {
+		v.ClockSkew = n.Skew
+	}
+	return v
+}
+
+func (m *Machine) clockNode() NodeID {
+	if m.state.Live() || m.state == StateReturning || m.candidate.IsZero() {
+		return m.primary
+	}
+	return m.candidate
+}
+
+// readFrom prefers the primary in use, then the candidate. Between a signal and the round after it
+// there is no candidate: a node that merely refused the write still serves reads, one that can't be
+// reached does not, so another of the latest round is taken.
+func (m *Machine) readFrom() string {
+	if m.state.Live() {
+		return m.primary.Addr
+	}
+	if !m.candidate.IsZero() {
+		return m.candidate.Addr
+	}
+	if m.cause == CauseWriteRefused || m.cause == CauseMinReplicas {
+		return m.primary.Addr
+	}
+	for i := range m.nodes {
+		if n := &m.nodes[i]; n.Answered() && !n.Loading && !n.ID().same(m.primary) && n.of(m.lineage.heads) {
+			return n.Addr
+		}
+	}
+	if n := find(m.nodes, m.primary); n != nil && n.Answered() {
+		return m.primary.Addr
+	}
+	return ""
+}
