@@ -30,7 +30,12 @@ type drain struct {
 	cancel  context.CancelFunc
 	done    chan struct{} // closed when the running replay has ended
 	run     *drainRun
+	retry   *time.Timer // of a parked replay
 }
+
+// parkedRetry is how long a replay rests that can't go on by itself: rights that
+// are missing may have been granted meanwhile.
+const parkedRetry = 5 * time.Second
 
 // drainRun is one replay, for its events.
 type drainRun struct {
@@ -100,7 +105,19 @@ func (d *drain) replay(ctx context.Context, o topology.ReplayOrder, run *drainRu
 		d.monitor.Drained(o.Attempt)
 	case ctx.Err() == nil:
 		d.log.Warn("the replay stopped", slog.String("primary", o.Primary.Addr), slog.Any("error", err))
-		d.monitor.ReplayStopped(o.Attempt, stopReason(err))
+		d.stopped(o.Attempt, stopReason(err))
+	}
+}
+
+func (d *drain) stopped(attempt uint64, reason topology.StopReason) {
+	d.monitor.ReplayStopped(attempt, reason)
+	if reason != topology.StopParked {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ctx.Err() == nil {
+		d.retry = time.AfterFunc(parkedRetry, d.monitor.RetryReplay)
 	}
 }
 
@@ -172,6 +189,9 @@ func (d *drain) tellEnd(run *drainRun, err error) {
 func (d *drain) close() {
 	d.mu.Lock()
 	cancel, done := d.cancel, d.done
+	if d.retry != nil {
+		d.retry.Stop()
+	}
 	d.mu.Unlock()
 	if cancel != nil {
 		cancel()

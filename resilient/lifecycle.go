@@ -137,7 +137,7 @@ func (l *lifecycle) build(base *redis.Options) error {
 	l.prober = topology.NewProber(base)
 
 	l.router = &router{
-		journal: l.journal, nodes: l.nodes, db: base.DB, proto: base.Protocol,
+		journal: l.journal, nodes: l.nodes, seed: base.Addr, db: base.DB, proto: base.Protocol,
 		maxRetries: retries(base.MaxRetries),
 	}
 	l.router.newBreaker()

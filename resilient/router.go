@@ -50,6 +50,7 @@ type router struct {
 	accepted func() // tells the replay that an entry is durable
 	failed   func() // tells the keeper that the journal failed
 
+	seed       string // the address that the application gave
 	db         int
 	proto      int
 	maxRetries int
@@ -85,10 +86,18 @@ func (r *router) reroute(old *route, view *topology.View) *route {
 	if c := r.nodes.get(view.ReadFrom); c != nil {
 		rt.read = c
 	}
-	if view.Live {
-		if c := r.nodes.get(view.Primary.Addr); c != nil {
-			rt.write = c
-		}
+	addr := view.Primary.Addr
+	switch {
+	case view.Live:
+	case view.Cause == topology.CauseDenied && view.State == topology.StateUnreachable:
+		// The servers answer, but don't tell this user their roles: nothing can be
+		// known, so nothing is deferred, and writes go where they would without us.
+		addr = r.seed
+	default:
+		addr = ""
+	}
+	if c := r.nodes.get(addr); c != nil {
+		rt.write = c
 	}
 	// A route that lost the race is used once and made again.
 	r.route.CompareAndSwap(old, rt)

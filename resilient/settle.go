@@ -20,7 +20,8 @@ const settleTick = 20 * time.Millisecond
 func (r *router) settle(ctx context.Context, q *request) (way, error) {
 	deferrable := q.spec.Deferrable(q.args)
 	for {
-		if r.current().write == nil {
+		rt := r.current()
+		if rt.write == nil {
 			if deferrable {
 				return wayLocal, nil
 			}
@@ -30,7 +31,7 @@ func (r *router) settle(ctx context.Context, q *request) (way, error) {
 		switch {
 		case !pending:
 			return wayForward, nil
-		case deferrable && (!r.cutover.near(last) || r.cutover.stalled()):
+		case deferrable && (!rt.view.Live || !r.cutover.near(last) || r.cutover.stalled()):
 			return wayLocal, nil
 		}
 		if err := r.awaitRelease(ctx, q, key); err != nil {
