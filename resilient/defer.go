@@ -3,6 +3,7 @@ package resilient
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/holdfast-cache/holdfast/internal/command"
 	"github.com/holdfast-cache/holdfast/internal/journal"
@@ -19,6 +20,7 @@ var (
 	// The kinds of refusal that callers need not tell apart from others by value.
 	errPendingKey  = errors.New("resilient: the key has deferred writes that this command can't read")
 	errPendingKeys = errors.New("resilient: there are deferred writes that this command can't read")
+	errOvertaken   = fmt.Errorf("%w: a later write of the pipeline was taken", ErrNoPrimary)
 )
 
 // accept answers a command from the overlay and enqueues a write in the
@@ -42,6 +44,9 @@ func (r *router) accept(ctx context.Context, q *request) ([]byte, journal.Ticket
 			return nil, journal.Ticket{}, ErrBaseUnknown
 		}
 		return overlay.AppendReply(nil, res.Reply, r.proto), journal.Ticket{}, nil
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, journal.Ticket{}, err // as go-redis, which then sends nothing
 	}
 	r.deferring.Add(1)
 	defer r.deferring.Add(-1)

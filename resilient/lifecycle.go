@@ -235,7 +235,7 @@ func (l *lifecycle) recoverOne(rec journal.Record) bool {
 		commands = e.restore
 	}
 	return eachCommand(commands, func(_ []byte, args [][]byte) error {
-		return l.overlay.Recover(rec.Seq, rec.DB, args, e.lapses)
+		return l.overlay.Recover(rec.Seq, rec.DB, args, rec.At.UnixMilli(), e.lapses)
 	}) == nil
 }
 

@@ -2,6 +2,8 @@ package resilient
 
 import (
 	"context"
+	"errors"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 
@@ -64,9 +66,46 @@ func (r *router) forwardBatch(ctx context.Context, rt *route, cmds []redis.Cmder
 	if _, err := pipe.Exec(ctx); err == nil {
 		return
 	}
+	r.refuseOvertaken(ctx, cmds)
 	lost := false // a write of this batch has not reached the primary
 	for _, cmd := range cmds {
 		lost = r.afterBatch(ctx, rt, cmd, lost) || lost
+	}
+}
+
+// refuseOvertaken refuses the writes of a batch that were declined while a later
+// one on the same key was taken, or may have been: when the server became a
+// primary in the middle of it. Deferred or sent again now, the earlier write
+// would undo the later one.
+func (r *router) refuseOvertaken(ctx context.Context, cmds []redis.Cmder) {
+	taken := map[string]bool{}
+	any := false // a write on keys that can't be told
+	for _, cmd := range slices.Backward(cmds) {
+		spec := command.Lookup(cmd.Name())
+		if spec != nil && !spec.MayWrite() {
+			continue
+		}
+		f := faultOf(cmd.Err())
+		declined := f == faultNotWritable || f == faultUnsent
+		if declined && len(taken) == 0 && !any {
+			continue
+		}
+		q, err := newRequest(ctx, r.side, cmd)
+		if err != nil {
+			continue // it could not be sent either
+		}
+		overtaken := any && len(q.keys) == 0
+		for _, key := range q.keys {
+			overtaken = overtaken || any || taken[string(key)]
+			if !declined {
+				taken[string(key)] = true
+			}
+		}
+		if declined && overtaken {
+			_ = fail(cmd, r.refuse(q, errOvertaken, cmd.Err()))
+		}
+		any = any || !declined && len(q.keys) == 0 && !q.malformed
+		q.free()
 	}
 }
 
@@ -77,6 +116,10 @@ func (r *router) afterBatch(ctx context.Context, rt *route, cmd redis.Cmder, los
 	err := cmd.Err()
 	f := faultOf(err)
 	spec := command.Lookup(cmd.Name())
+	if refused := (*CommandError)(nil); errors.As(err, &refused) {
+		r.signal(rt.view.Primary.Addr, faultNotWritable)
+		return true
+	}
 	if spec != nil && !spec.MayWrite() {
 		if lost || f == faultNotWritable || f == faultUnsent {
 			cmd.SetErr(nil)
@@ -163,7 +206,7 @@ func (p *slowPipeline) take(ctx context.Context, cmd redis.Cmder) {
 			_ = fail(cmd, p.refuse(q, err, nil))
 			return
 		}
-		_ = p.side.deliver(ctx, cmd, reply) // its error is the command's
+		_ = p.deliver(ctx, cmd, q, reply, ticket) // its error is the command's
 		if ticket.Seq() != 0 {
 			p.answered = append(p.answered, answered{cmd: cmd, class: q.class(), ticket: ticket})
 		}
@@ -258,13 +301,7 @@ func (r *router) settleTx(ctx context.Context, inner []redis.Cmder) (*route, err
 
 // afterTx judges a transaction that came back with an error.
 func (r *router) afterTx(rt *route, cmds []redis.Cmder, err error) error {
-	f := faultOf(err)
-	for _, cmd := range cmds[1 : len(cmds)-1] {
-		// Refused while queueing: the server's reason is with the command.
-		if redis.IsExecAbortError(err) && faultOf(cmd.Err()) == faultNotWritable {
-			f = faultNotWritable
-		}
-	}
+	f := faultOfTx(cmds[1:len(cmds)-1], err)
 	if f == faultNone || f == faultBusy {
 		return err
 	}
@@ -273,6 +310,32 @@ func (r *router) afterTx(rt *route, cmds []redis.Cmder, err error) error {
 		return failAll(cmds, r.doubt("multi", command.ClassTransaction, err))
 	}
 	return failAll(cmds, r.refuseName("multi", command.ClassTransaction, ErrNoPrimary, err))
+}
+
+// faultOfTx sorts the error of a transaction. A reply is only a fault when it
+// says that nothing was executed, EXECABORT: else it is the reply of one of the
+// commands, and the others were executed.
+func faultOfTx(inner []redis.Cmder, err error) fault {
+	if !isReply(err) {
+		return faultOf(err)
+	}
+	if !redis.IsExecAbortError(err) {
+		return faultNone
+	}
+	for _, cmd := range inner {
+		// Refused while queueing: the server's reason is with the command.
+		if faultOf(cmd.Err()) == faultNotWritable {
+			return faultNotWritable
+		}
+	}
+	return faultOf(err)
+}
+
+// isReply reports whether the error is a server's answer rather than a failure
+// to get one.
+func isReply(err error) bool {
+	var reply redis.Error
+	return errors.As(err, &reply)
 }
 
 func failAll(cmds []redis.Cmder, err error) error {

@@ -14,6 +14,7 @@ var reasons = map[error]string{
 	ErrBaseUnknown:   "its answer rests on the key's current value, and no server gives it; try again when one answers",
 	ErrInDoubt:       "it was sent or written and no answer came back; look at the key before repeating it",
 	ErrClosed:        "the client is closed",
+	errOvertaken:     "the server declined it and took a later write of the pipeline to the same key; send it again if it still matters",
 	errPendingKey:    "the key has deferred writes, which this command can't see yet; read it with one that can" + later,
 	errPendingKeys:   "some keys have deferred writes, which this command can't see yet" + later,
 }

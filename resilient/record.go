@@ -36,7 +36,7 @@ func newRecord(db int, args [][]byte, body []byte, effect overlay.Effect) journa
 	if len(effect.Restore) > 0 {
 		body = append(body[:len(body):len(body)], effect.Restore...)
 	}
-	return journal.Record{At: time.Now(), DB: db, Meta: meta, Body: body}
+	return journal.Record{At: time.UnixMilli(effect.At), DB: db, Meta: meta, Body: body}
 }
 
 // entry is a record read back.

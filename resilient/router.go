@@ -182,11 +182,21 @@ func (r *router) answer(ctx context.Context, cmd redis.Cmder, q *request, cause 
 	case err != nil:
 		return true, fail(cmd, r.refuse(q, err, cause))
 	}
-	err = r.side.deliver(ctx, cmd, reply)
+	err = r.deliver(ctx, cmd, q, reply, ticket)
 	if lost := r.awaitCommit(ctx, q.name, q.class(), ticket); lost != nil {
 		return true, fail(cmd, lost)
 	}
 	return true, err
+}
+
+// deliver gives the command its reply. That fails only when the client is being
+// closed; a write is accepted by then, so its caller must not hear otherwise.
+func (r *router) deliver(ctx context.Context, cmd redis.Cmder, q *request, reply []byte, ticket journal.Ticket) error {
+	err := r.side.deliver(ctx, cmd, reply)
+	if err != nil && ticket.Seq() != 0 && !isReply(err) {
+		return fail(cmd, r.doubt(q.name, q.class(), err))
+	}
+	return err
 }
 
 // way is what is to be done with a command.

@@ -1,6 +1,7 @@
 package resilient
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -90,7 +91,7 @@ func (s *journalSource) appendEntries(dst []replay.Entry, rec journal.Record) []
 		return append(dst, replay.Entry{Seq: rec.Seq, Cmd: rec.Body}) // malformed: a dead letter
 	case e.lapsed(now):
 		s.expired.Add(1)
-		return append(dst, replay.Entry{Seq: rec.Seq, Cmd: touchOf(e.write), Repeatable: true, Uncounted: true})
+		return append(dst, replay.Entry{Seq: rec.Seq, Cmd: lapsedForm(e.write), Repeatable: true, Uncounted: true})
 	case e.stands(now):
 		return append(dst, replay.Entry{Seq: rec.Seq, Cmd: e.write, Repeatable: e.repeatable})
 	}
@@ -105,11 +106,20 @@ func (s *journalSource) appendEntries(dst []replay.Entry, rec journal.Record) []
 	return dst
 }
 
-// touchOf is a command that changes nothing, on the write's key.
-func touchOf(write []byte) []byte {
+// lapsedForm is what is sent for a write whose key's deadline has passed. A write
+// that set the deadline itself is sent as it is: with a deadline in the past it
+// deletes the key. Another one had the deadline from before, so the key is gone
+// already, and anything it did would bring it back: a command that changes
+// nothing stands in for it.
+func lapsedForm(write []byte) []byte {
 	args, _, err := resp.ParseCommand(write, nil)
 	if err != nil || len(args) < 2 {
 		return write // malformed: a dead letter
+	}
+	switch {
+	case bytes.EqualFold(args[0], []byte("pexpireat")),
+		bytes.EqualFold(args[0], []byte("set")) && len(args) == 5: // … PXAT deadline
+		return write
 	}
 	return resp.AppendCommand(nil, []byte("EXISTS"), args[1])
 }

@@ -136,10 +136,8 @@ func (h *txHook) judge(name string, cmds []redis.Cmder, err error) error {
 		return nil
 	}
 	f := faultOf(err)
-	for _, cmd := range cmds {
-		if redis.IsExecAbortError(err) && faultOf(cmd.Err()) == faultNotWritable {
-			f = faultNotWritable
-		}
+	if isTx(cmds) {
+		f = faultOfTx(cmds[1:len(cmds)-1], err)
 	}
 	if f == faultNone || f == faultBusy {
 		return err

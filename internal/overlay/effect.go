@@ -12,6 +12,10 @@ import (
 // key than the one that was promised. The zero value says that none of this
 // matters, as for a write on several keys.
 type Effect struct {
+	// At is when the write was executed, in Unix milliseconds of the server's
+	// clock.
+	At int64
+
 	// Lapses is the deadline that the key has after the write, in Unix
 	// milliseconds of the server's clock; 0 is none. From then on nothing is left
 	// of the write, and it must not be replayed: INCR would make a key for ever.
@@ -31,13 +35,13 @@ type Effect struct {
 // effect looks at a write that was executed and not yet committed.
 func (x *call) effect() Effect {
 	if x.cmd.many || len(x.undo) != 1 || !x.entries[0].known {
-		return Effect{}
+		return Effect{At: x.now}
 	}
 	e, before := x.entries[0], &x.undo[0].before
 	if e.val.kind == KindNone {
-		return Effect{}
+		return Effect{At: x.now}
 	}
-	f := Effect{Lapses: e.val.expireAt}
+	f := Effect{At: x.now, Lapses: e.val.expireAt}
 	if x.cmd.moves && before.known && before.val.expireAt != 0 &&
 		(e.val.expireAt == 0 || e.val.expireAt > before.val.expireAt) {
 		f.Until = before.val.expireAt

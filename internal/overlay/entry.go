@@ -5,7 +5,7 @@ package overlay
 const (
 	entryOverhead = 272
 	undoOverhead  = 192
-	opOverhead    = 48
+	opOverhead    = 56
 	argOverhead   = 24
 )
 
@@ -37,6 +37,7 @@ func (v *value) size() int64 {
 type op struct {
 	seq    uint64
 	args   [][]byte
+	at     int64 // when it was executed
 	lapses int64 // nothing is left of it from this time on; 0: always
 }
 
@@ -82,7 +83,7 @@ func (e *entry) keep(x *call, lapses int64) {
 	if x.cmd.many { // each key keeps its own part
 		args = [][]byte{x.args[0], []byte(e.key.Name)}
 	}
-	o := op{args: make([][]byte, len(args)), lapses: lapses}
+	o := op{args: make([][]byte, len(args)), at: x.now, lapses: lapses}
 	size := int64(opOverhead)
 	for i, arg := range args {
 		o.args[i] = append([]byte(nil), arg...)
@@ -109,7 +110,7 @@ func (e *entry) adopt(s *Seed, now int64) {
 			e.val = value{}
 			continue
 		}
-		x := call{cmd: lookup(o.args), args: o.args, now: now, keyOf: []int{0}, entries: []*entry{e}}
+		x := call{cmd: lookup(o.args), args: o.args, now: o.at, keyOf: []int{0}, entries: []*entry{e}}
 		// Its reply was given long ago. An error, of the write or of the
 		// overlay, leaves the value as it was, as it will at the server.
 		x.cmd.exec(&x)

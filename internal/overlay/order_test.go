@@ -119,7 +119,7 @@ func TestRollbackEqualsNeverWritten(t *testing.T) {
 		}
 		for _, rec := range r.j.records {
 			if rec.seq < from {
-				if err := again.o.Recover(rec.seq, 0, rec.args, 0); err != nil {
+				if err := again.o.Recover(rec.seq, 0, rec.args, time.Now().UnixMilli(), 0); err != nil {
 					t.Fatal(err)
 				}
 			}

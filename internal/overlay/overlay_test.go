@@ -215,11 +215,11 @@ func TestFenceKeepsReplayedWritesOff(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, Options{})
 	for seq := uint64(1); seq <= 5; seq++ {
-		if err := r.o.Recover(seq, 0, split("INCR n"), 0); err != nil {
+		if err := r.o.Recover(seq, 0, split("INCR n"), 0, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := r.o.Recover(6, 0, split("DEL a b"), 0); err != nil {
+	if err := r.o.Recover(6, 0, split("DEL a b"), 0, 0); err != nil {
 		t.Fatal(err)
 	}
 	base := stringSeed("13") // 10, and the first three
@@ -239,14 +239,14 @@ func TestRecoverRefusesWhatItCannotDo(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, Options{})
 	for _, line := range []string{"LPUSH l v", "GET k", "SET k v NX", "SET k", "PEXPIREAT k 1 NX"} {
-		if err := r.o.Recover(1, 0, split(line), 0); !errors.Is(err, ErrNotServed) {
+		if err := r.o.Recover(1, 0, split(line), 0, 0); !errors.Is(err, ErrNotServed) {
 			t.Errorf("Recover(%s): %v, want ErrNotServed", line, err)
 		}
 	}
 	if !r.o.Empty() {
 		t.Error("a refused record left something behind")
 	}
-	if err := r.o.Recover(0, 0, split("SET k v"), 0); !errors.Is(err, ErrInternal) {
+	if err := r.o.Recover(0, 0, split("SET k v"), 0, 0); !errors.Is(err, ErrInternal) {
 		t.Errorf("Recover with sequence 0: %v, want ErrInternal", err)
 	}
 	r.checkBytes()

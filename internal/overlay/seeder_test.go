@@ -204,7 +204,7 @@ func TestThroughAnOutage(t *testing.T) {
 	// A process that starts in mid-drain finds three of four writes replayed.
 	again := newRig(t, Options{Source: s})
 	for _, rec := range r.j.records {
-		if err := again.o.Recover(rec.seq, 0, rec.args, 0); err != nil {
+		if err := again.o.Recover(rec.seq, 0, rec.args, time.Now().UnixMilli(), 0); err != nil {
 			t.Fatal(err)
 		}
 	}

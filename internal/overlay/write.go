@@ -305,9 +305,10 @@ func (o *Overlay) enter(s *shard, e *entry, seq uint64, wasKnown bool) {
 // of bytes does not apply: what was promised is kept. ErrNotServed means that
 // the overlay cannot execute the record, and has not entered it.
 //
-// lapses is Effect.Lapses of the write, 0 for none. A record of several commands
-// is entered with several calls of the same sequence.
-func (o *Overlay) Recover(seq uint64, db int, args [][]byte, lapses int64) (err error) {
+// at and lapses are Effect.At and Effect.Lapses of the write: it is executed as of
+// its own time. A record of several commands is entered with several calls of the
+// same sequence.
+func (o *Overlay) Recover(seq uint64, db int, args [][]byte, at, lapses int64) (err error) {
 	if seq == 0 {
 		return fmt.Errorf("%w: sequence 0 in recovery", ErrInternal)
 	}
@@ -326,11 +327,9 @@ func (o *Overlay) Recover(seq uint64, db int, args [][]byte, lapses int64) (err 
 			err = fmt.Errorf("%w: recovery of %s panicked (%T)", ErrInternal, x.cmd.name, p)
 		}
 	}()
-	x.now = o.now().UnixMilli()
+	x.now = at
 	o.land(x, nil)
-	if lapses == 0 || lapses > x.now {
-		x.cmd.exec(x)
-	}
+	x.cmd.exec(x)
 	if errors.Is(x.err, ErrNotServed) {
 		x.revert()
 		return x.err

@@ -1,0 +1,88 @@
+# Holdfast. `make` lists the targets; `make test` and `make demo` are the two
+# that a newcomer needs.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GO ?= go
+PKG ?= ./...
+# The library and the examples are modules of their own.
+MODULES := . examples
+# A test binary that hangs is killed with all stacks after this time.
+TEST_TIMEOUT ?= 15m
+TESTFLAGS ?=
+FUZZTIME ?= 10s
+# The race detector needs cgo, whatever the machine's default is.
+RACE := CGO_ENABLED=1 $(GO)
+GOTEST := test -race -shuffle=on -timeout=$(TEST_TIMEOUT)
+# Tools have a module of their own, so that none of their dependencies reaches
+# the library's go.mod. `go tool` builds them once and keeps them in Go's cache.
+LINT = $(GO) -C $(1) tool -modfile=$(CURDIR)/tools/go.mod golangci-lint
+
+export GO FUZZTIME
+
+.PHONY: help
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: setup
+setup: ## Install redis-server, redis-sentinel and a C compiler where missing (Debian).
+	@scripts/setup.sh
+
+.PHONY: demo
+demo: ## Re-enact the incident on real Redis servers, plain go-redis beside Holdfast.
+	@scripts/setup.sh redis-server
+	@$(GO) -C examples run ./incident $(DEMOFLAGS)
+
+.PHONY: test
+test: setup ## Install what is missing, then run every test with the race detector.
+	@rc=0; for m in $(MODULES); do \
+		echo "== go -C $$m $(GOTEST) $(TESTFLAGS) ./..."; \
+		HOLDFAST_REQUIRE_REDIS=1 $(RACE) -C $$m $(GOTEST) $(TESTFLAGS) ./... || rc=1; \
+	done; exit $$rc
+
+.PHONY: race
+race: ## Run the tests of PKG (default ./...) with the race detector, installing nothing.
+	$(RACE) $(GOTEST) $(TESTFLAGS) $(PKG)
+
+.PHONY: crash
+crash: ## Run the crash and kill tests of PKG with the higher counts of a soak.
+	HOLDFAST_SOAK=1 HOLDFAST_REQUIRE_REDIS=1 $(RACE) test -race -count=1 -timeout=2h -run 'Crash|Kill' $(TESTFLAGS) $(PKG)
+
+.PHONY: soak
+soak: ## Run all tests of PKG with the higher counts of a soak (hours).
+	HOLDFAST_SOAK=1 HOLDFAST_REQUIRE_REDIS=1 $(RACE) test -race -count=1 -shuffle=on -timeout=6h $(TESTFLAGS) $(PKG)
+
+.PHONY: fuzz-smoke
+fuzz-smoke: ## Run every fuzz target of PKG for FUZZTIME (default 10s).
+	@scripts/fuzz-smoke.sh $(PKG)
+
+.PHONY: bench
+bench: ## Run the benchmarks of PKG ten times into bench/NAME.txt (default date and commit).
+	@scripts/bench.sh '$(NAME)' $(PKG)
+
+.PHONY: bench-compare
+bench-compare: ## Compare bench files OLD and NEW (default the two newest) with benchstat.
+	@scripts/bench-compare.sh '$(OLD)' '$(NEW)'
+
+.PHONY: fmt
+fmt: ## Format all Go files (gofumpt).
+	$(call LINT,.) fmt
+
+.PHONY: lint
+lint: ## Run go vet and golangci-lint (formatting too) on both modules.
+	@rc=0; for m in $(MODULES); do \
+		echo "== lint $$m"; \
+		$(GO) -C $$m vet ./... || rc=1; \
+		$(call LINT,$$m) run || rc=1; \
+	done; exit $$rc
+
+.PHONY: generate
+generate: ## Write all generated files anew.
+	@for m in $(MODULES); do $(GO) -C $$m generate ./...; done
+
+.PHONY: check
+check: lint ## Lint, go.mod files and generated files: what CI checks beside the tests.
+	@for m in $(MODULES); do echo "== go mod tidy -diff $$m"; $(GO) -C $$m mod tidy -diff; done
+	@echo "== generated files"; scripts/check-generated.sh
