@@ -130,9 +130,10 @@ func withCause(kind, cause error) error {
 
 // SafeToRetry reports whether the command that returned err was certainly not
 // applied and will not be, so that sending it again can't double it. It is true
-// for refusals, for connections that were never made and for replies by which a
-// server declines to write; false for nil, for [ErrInDoubt], for timeouts and
-// broken connections, and for every other reply of a server.
+// for refusals and for connections that were never made; false for nil, for
+// [ErrInDoubt], for timeouts and broken connections, and for every reply of a
+// server, READONLY too: as the reply of a script or of a part of a transaction it
+// proves nothing. Where it does, it arrives as the cause of a refusal.
 func SafeToRetry(err error) bool {
 	if err == nil || errors.Is(err, ErrInDoubt) {
 		return false
@@ -141,7 +142,8 @@ func SafeToRetry(err error) bool {
 	if errors.As(err, &refused) {
 		return true
 	}
-	return faultOf(err).certainlyNotApplied()
+	f := faultOf(err)
+	return f == faultUnsent || f == faultBusy
 }
 
 // fault is what the error of one attempt says about the write and the primary.

@@ -281,10 +281,27 @@ func TestSessionCommandsAreRefused(t *testing.T) {
 	g := redistest.StartT(t, redistest.Options{Replicas: 1})
 	c := openWith(t, g, redis.UniversalOptions{PoolSize: 1}, nil)
 	commands := [][]any{
-		{"watch", "k"}, {"unwatch"}, {"multi"}, {"exec"}, {"discard"}, {"select", 1}, {"auth", "x"},
-		{"hello", 2}, {"reset"}, {"quit"}, {"MULTI"}, {[]byte("Multi")}, {"subscribe", "ch"}, {"monitor"},
-		{"client", "reply", "off"}, {"CLIENT", "REPLY", "SKIP"}, {"client", []byte("REPLY"), "off"},
-		{"client", "tracking", "on"}, {"readonly"}, {"asking"}, {"himport", "prepare", "f"},
+		{"watch", "k"},
+		{"unwatch"},
+		{"multi"},
+		{"exec"},
+		{"discard"},
+		{"select", 1},
+		{"auth", "x"},
+		{"hello", 2},
+		{"reset"},
+		{"quit"},
+		{"MULTI"},
+		{[]byte("Multi")},
+		{"subscribe", "ch"},
+		{"monitor"},
+		{"client", "reply", "off"},
+		{"CLIENT", "REPLY", "SKIP"},
+		{"client", []byte("REPLY"), "off"},
+		{"client", "tracking", "on"},
+		{"readonly"},
+		{"asking"},
+		{"himport", "prepare", "f"},
 	}
 	for _, outage := range []bool{false, true} {
 		if outage {

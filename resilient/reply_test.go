@@ -101,7 +101,9 @@ var outageSteps = []step{
 		return c.Expire(ctx, "map", time.Hour).Result()
 	}),
 	typed("ttl", func(ctx context.Context, c redis.UniversalClient) (any, error) { return c.TTL(ctx, "map").Result() }),
-	typed("pttl", func(ctx context.Context, c redis.UniversalClient) (any, error) { return c.PTTL(ctx, "nothing").Result() }),
+	typed("pttl", func(ctx context.Context, c redis.UniversalClient) (any, error) {
+		return c.PTTL(ctx, "nothing").Result()
+	}),
 	typed("hgetall of a string", func(ctx context.Context, c redis.UniversalClient) (any, error) {
 		return c.HGetAll(ctx, "int").Result()
 	}),

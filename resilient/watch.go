@@ -83,15 +83,18 @@ func (h *txHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 			return fail(cmd, err)
 		}
 		err := next(ctx, &once{cmd})
-		return h.judge(cmd.Name(), []redis.Cmder{cmd}, err)
+		if err != nil {
+			cmd.SetErr(err) // as the Tx itself does, after its hooks
+		}
+		return h.judgeEach(ctx, []redis.Cmder{cmd}, err)
 	}
 }
 
 func (h *txHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
-		name, inner := "pipeline", cmds
-		if isTx(cmds) {
-			name, inner = "multi", cmds[1:len(cmds)-1]
+		inner, tx := cmds, isTx(cmds)
+		if tx {
+			inner = cmds[1 : len(cmds)-1]
 		}
 		for _, cmd := range inner {
 			if err := h.admit(ctx, cmd); err != nil {
@@ -104,7 +107,11 @@ func (h *txHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proce
 		for i, cmd := range inner {
 			wrapped[first+i] = &once{cmd}
 		}
-		return h.judge(name, cmds, next(ctx, wrapped))
+		err := next(ctx, wrapped)
+		if tx {
+			return h.judgeTx(cmds, err)
+		}
+		return h.judgeEach(ctx, cmds, err)
 	}
 }
 
@@ -130,22 +137,40 @@ func (h *txHook) admit(ctx context.Context, cmd redis.Cmder) error {
 	return nil
 }
 
-// judge turns the error of an attempt into this package's terms.
-func (h *txHook) judge(name string, cmds []redis.Cmder, err error) error {
+// judgeTx turns the error of a transaction into this package's terms.
+func (h *txHook) judgeTx(cmds []redis.Cmder, err error) error {
 	if err == nil {
 		return nil
 	}
-	f := faultOf(err)
-	if isTx(cmds) {
-		f = faultOfTx(cmds[1:len(cmds)-1], err)
-	}
-	if f == faultNone || f == faultBusy {
-		return err
+	return h.router.afterTx(h.route, cmds, err)
+}
+
+// judgeEach does the same for commands that each have an outcome of their own.
+func (h *txHook) judgeEach(ctx context.Context, cmds []redis.Cmder, err error) error {
+	if err == nil {
+		return nil
 	}
 	r := h.router
-	r.signal(h.route.view.Primary.Addr, f)
-	if f.ambiguous() {
-		return failAll(cmds, r.doubt(name, command.ClassTransaction, err))
+	for _, cmd := range cmds {
+		f := faultOf(cmd.Err())
+		if f == faultNone || f == faultBusy {
+			continue
+		}
+		q, encErr := newRequest(ctx, r.side, cmd)
+		if encErr != nil {
+			continue // go-redis could not encode it either: it was not sent
+		}
+		class := q.class()
+		q.free()
+		switch {
+		case class == command.ClassRead || class == command.ClassPassthrough:
+		case f == faultNotWritable && class != command.ClassScript, f == faultUnsent:
+			r.signal(h.route.view.Primary.Addr, f)
+			_ = fail(cmd, r.refuseName(cmd.Name(), class, ErrNoPrimary, cmd.Err()))
+		default:
+			r.signal(h.route.view.Primary.Addr, f)
+			_ = fail(cmd, r.doubt(cmd.Name(), class, cmd.Err()))
+		}
 	}
-	return failAll(cmds, r.refuseName(name, command.ClassTransaction, ErrNoPrimary, err))
+	return firstError(cmds)
 }

@@ -19,7 +19,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err) // wrong options or an unusable directory; that Redis is down is no error
 	}
-	defer client.Close()
+	defer func() { _ = client.Close() }() // deferred writes stay on disk for the next start
 	ctx := context.Background()
 	if err := client.Set(ctx, "session:7", "ada", time.Hour).Err(); err != nil {
 		log.Fatal(err) // nil means: in Redis, or on disk until there is a primary

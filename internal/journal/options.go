@@ -9,14 +9,14 @@ import (
 type Fsync uint8
 
 const (
-	// FsyncAlways: a record is committed when it has been synced to the disk.
+	// FsyncAlways means: a record is committed when it has been synced to the disk.
 	// It survives the crash of the process and of the machine. The default.
 	FsyncAlways Fsync = iota
-	// FsyncEverySec: a record is committed when it has been handed to the
+	// FsyncEverySec means: a record is committed when it has been handed to the
 	// operating system, which is told to sync about once a second. It survives
 	// the crash of the process; that of the machine costs about a second.
 	FsyncEverySec
-	// FsyncNo: as FsyncEverySec, but the operating system chooses the time.
+	// FsyncNo is as FsyncEverySec, but the operating system chooses the time.
 	FsyncNo
 )
 

@@ -207,6 +207,7 @@ func (s *Seeder) look(
 			values[at] = p.GetRange(ctx, name, 0, int64(s.o.MaxBytes))
 			lengths[at] = p.HLen(ctx, name)
 			memory[at] = p.MemoryUsage(ctx, name)
+		case DepthInvalid, DepthMeta:
 		}
 	}
 	readings, t, err := s.transaction(ctx, keys, places, extra)

@@ -83,6 +83,7 @@ func answerError(what string, v resp.Value) error {
 		return fmt.Errorf("%w: it answers %s", ErrNotPrimary, code)
 	case codePassing:
 		return &pauseError{code}
+	case codeOther:
 	}
 	return refused(what, text)
 }

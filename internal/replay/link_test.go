@@ -24,10 +24,9 @@ type link struct {
 	// 1. It may block.
 	decide func(nth int, request []byte) fate
 
-	mu       sync.Mutex // guards what follows
-	dialed   int
-	held     []*heldBatch
-	accepted sync.WaitGroup
+	mu     sync.Mutex // guards what follows
+	dialed int
+	held   []*heldBatch
 }
 
 // heldBatch is a request that the network has kept back.
@@ -84,6 +83,7 @@ func (c *linkConn) Write(b []byte) (int, error) {
 		}
 		_ = c.Conn.Close()
 		return n, err
+	case forward:
 	}
 	return c.Conn.Write(b)
 }

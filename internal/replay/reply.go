@@ -182,6 +182,7 @@ func fenceOf(v resp.Value) fenceValue {
 		return fenceValue{}
 	case resp.KindError:
 		return fenceValue{err: errorText(v)}
+	default:
 	}
 	n, err := strconv.ParseUint(v.Text(), 10, 64)
 	if err != nil {
@@ -219,6 +220,7 @@ func judge(o *outcome, last uint64, before fenceValue) verdict {
 		return v
 	case execError:
 		return judgeAborted(o, before)
+	case execNil:
 	}
 	return verdict{err: errReread}
 }

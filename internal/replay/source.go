@@ -45,13 +45,13 @@ type Progress struct {
 type Reason uint8
 
 const (
-	// ReasonRejected: the server answered the entry with an error of its own,
+	// ReasonRejected means: the server answered the entry with an error of its own,
 	// such as WRONGTYPE. It was not applied.
 	ReasonRejected Reason = iota + 1
-	// ReasonMalformed: the entry is not one command that may stand in a
+	// ReasonMalformed means: the entry is not one command that may stand in a
 	// transaction. It was not sent.
 	ReasonMalformed
-	// ReasonInDoubt: the entry had been sent, its outcome is unknown, the fence
+	// ReasonInDoubt means: the entry had been sent, its outcome is unknown, the fence
 	// that would have told has vanished, and the entry is not Repeatable. It was
 	// applied once or not at all.
 	ReasonInDoubt

@@ -32,18 +32,18 @@ type (
 		At      time.Time
 		Pending bool
 	}
-	// ReplayReady: the replay of that attempt has read the fence of the primary with that run_id.
+	// ReplayReady says: the replay of that attempt has read the fence of the primary with that run_id.
 	ReplayReady struct {
 		At      time.Time
 		Attempt uint64
 		RunID   string
 	}
-	// Drained: the replay of that attempt has ended with nothing left in the journal.
+	// Drained says: the replay of that attempt has ended with nothing left in the journal.
 	Drained struct {
 		At      time.Time
 		Attempt uint64
 	}
-	// ReplayStopped: the replay of that attempt has ended before it was drained.
+	// ReplayStopped says: the replay of that attempt has ended before it was drained.
 	ReplayStopped struct {
 		At      time.Time
 		Attempt uint64
