@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -81,6 +82,55 @@ func TestCloseUnderWrites(t *testing.T) {
 		if err != nil || n < ok[round] || n > ok[round]+doubtful[round] {
 			t.Errorf("round %d: the counter is %d (%v) after %d acknowledged INCR and %d in doubt", round, n, err, ok[round], doubtful[round])
 		}
+	}
+}
+
+// TestCloseUnderReads closes a client in the middle of reads and pipelines, with
+// and without a primary.
+func TestCloseUnderReads(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	g := redistest.StartT(t, redistest.Options{Replicas: 1})
+	for round := range 40 {
+		if round == 20 {
+			check(t, g.Cycle(ctx))
+		}
+		c := open(t, g, nil)
+		var wg sync.WaitGroup
+		var reads atomic.Int64
+		for w := range 8 {
+			wg.Go(func() {
+				for {
+					var err error
+					switch w % 3 {
+					case 0:
+						err = c.Get(ctx, "k").Err()
+					case 1:
+						err = pipelined(c.Pipelined(ctx, func(p redis.Pipeliner) error {
+							p.Get(ctx, "nothing")
+							p.Set(ctx, "k", 1, 0)
+							p.Get(ctx, "k")
+							return nil
+						}))
+					default:
+						err = c.MGet(ctx, "k", "nothing").Err()
+					}
+					reads.Add(1)
+					switch {
+					case errors.Is(err, redis.ErrClosed):
+						return
+					case err != nil && !errors.Is(err, redis.Nil) && !errors.Is(err, resilient.ErrInDoubt) && !errors.Is(err, net.ErrClosed):
+						t.Errorf("at the time of Close: %v", err)
+						return
+					}
+				}
+			})
+		}
+		redistest.Eventually(t, testPatience, "some reads", func() bool { return reads.Load() > 20 })
+		if err := c.Close(); err != nil && !errors.Is(err, resilient.ErrBacklogLost) {
+			t.Error(err)
+		}
+		wg.Wait()
 	}
 }
 

@@ -19,9 +19,9 @@ const testPatience = 60 * time.Second
 
 // counters are goroutines that increment keys, and the replies they got.
 type counters struct {
-	client *resilient.Client
-	quit   chan struct{}
-	wg     sync.WaitGroup
+	quit chan struct{}
+	end  sync.Once // closes quit
+	wg   sync.WaitGroup
 
 	mu      sync.Mutex // guards what follows
 	replies map[string][]int64
@@ -30,8 +30,16 @@ type counters struct {
 	total   int
 }
 
-func newCounters(c *resilient.Client, keys ...string) *counters {
-	w := &counters{client: c, quit: make(chan struct{}), replies: map[string][]int64{}, doubts: map[string]int{}}
+// newCounters makes counters that end with the test at the latest.
+func newCounters(t *testing.T, c *resilient.Client, keys ...string) *counters {
+	t.Helper()
+	w := &counters{quit: make(chan struct{}), replies: map[string][]int64{}, doubts: map[string]int{}}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("at the end: %v, %+v", c.State(), c.Stats())
+		}
+		w.stop()
+	})
 	for _, key := range keys {
 		w.replies[key] = nil
 	}
@@ -82,7 +90,7 @@ func (w *counters) await(t *testing.T, more int) {
 }
 
 func (w *counters) stop() {
-	close(w.quit)
+	w.end.Do(func() { close(w.quit) })
 	w.wg.Wait()
 }
 
@@ -123,7 +131,7 @@ func TestCutOverUnderLoad(t *testing.T) {
 			g := redistest.StartT(t, redistest.Options{Replicas: 2})
 			c := open(t, g, &resilient.Options{Dir: t.TempDir(), ReplicaAckTimeout: time.Second})
 			keys := []string{"hot:0", "hot:1", "hot:2"}
-			w := newCounters(c, keys...)
+			w := newCounters(t, c, keys...)
 			for i := range 8 {
 				n := 0
 				w.start(func() ([]string, []*redis.IntCmd) {
@@ -167,7 +175,7 @@ func TestSecondOutageInTheDrain(t *testing.T) {
 	ctx := context.Background()
 	g := redistest.StartT(t, redistest.Options{Replicas: 2})
 	c := open(t, g, &resilient.Options{Dir: t.TempDir()})
-	w := newCounters(c, "a", "b")
+	w := newCounters(t, c, "a", "b")
 	for i := range 4 {
 		n := 0
 		w.start(func() ([]string, []*redis.IntCmd) {

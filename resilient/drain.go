@@ -138,13 +138,13 @@ func (d *drain) ready(info replay.Ready) {
 	tell := info.Pending && !run.told
 	run.told = run.told || tell
 	d.mu.Unlock()
+	d.monitor.ReplayReady(attempt, info.RunID)
 	if tell {
 		stats := d.source.journal.Stats()
 		d.events.replayBegin(ReplayBeginInfo{
 			Primary: run.primary.Addr, Entries: int(stats.Entries), Bytes: stats.Bytes,
 		})
 	}
-	d.monitor.ReplayReady(attempt, info.RunID)
 }
 
 // drained is the replayer's hook: everything durable is in the primary and

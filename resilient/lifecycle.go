@@ -418,7 +418,8 @@ func (l *lifecycle) teardown() error {
 		keep(l.metrics.Unregister())
 	}
 	if l.router != nil && l.monitor != nil {
-		l.router.route.Store(&route{view: l.monitor.View(), closed: true})
+		// The client that reads stays: it answers ErrClosed to who is under way.
+		l.router.route.Store(&route{view: l.monitor.View(), read: l.router.route.Load().read, closed: true})
 		l.monitor.Close()
 	}
 	l.cancel()

@@ -52,7 +52,7 @@ type Options struct {
 
 	// Dir is the directory below which the journal of deferred writes is kept.
 	// It may be shared by several processes: each locks its own subdirectory.
-	// It is made if its parent exists. Default: empty, which keeps deferred
+	// It is made, with its parents, if it is missing. Default: empty, which keeps deferred
 	// writes in memory only, so that a crash or restart of the process loses
 	// them.
 	Dir string

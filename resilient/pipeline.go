@@ -85,15 +85,13 @@ func (r *router) refuseOvertaken(ctx context.Context, cmds []redis.Cmder) {
 		if spec != nil && !spec.MayWrite() {
 			continue
 		}
-		f := faultOf(cmd.Err())
-		declined := f == faultNotWritable || f == faultUnsent
-		if declined && len(taken) == 0 && !any {
-			continue
-		}
 		q, err := newRequest(ctx, r.side, cmd)
 		if err != nil {
 			continue // it could not be sent either
 		}
+		f := faultOf(cmd.Err())
+		// What a script answers proves nothing of what it did.
+		declined := f == faultUnsent || f == faultNotWritable && q.class() != command.ClassScript
 		overtaken := any && len(q.keys) == 0
 		for _, key := range q.keys {
 			overtaken = overtaken || any || taken[string(key)]

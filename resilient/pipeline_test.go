@@ -114,7 +114,7 @@ func TestPipelinesFromManyGoroutines(t *testing.T) {
 	ctx := context.Background()
 	g := redistest.StartT(t, redistest.Options{Replicas: 1})
 	c := open(t, g, &resilient.Options{Dir: t.TempDir()})
-	w := newCounters(c, "a", "b", "c")
+	w := newCounters(t, c, "a", "b", "c")
 	for i := range 6 {
 		w.start(func() ([]string, []*redis.IntCmd) {
 			p := c.Pipeline()

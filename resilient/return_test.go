@@ -180,7 +180,7 @@ func TestPrimaryHangs(t *testing.T) {
 	c := openWith(t, g, redis.UniversalOptions{ReadTimeout: time.Second, WriteTimeout: time.Second}, &resilient.Options{Dir: t.TempDir()})
 	check(t, c.Set(ctx, "n", 0, 0).Err())
 	check(t, g.WaitSynced(ctx))
-	w := newCounters(c, "n")
+	w := newCounters(t, c, "n")
 	for range 8 {
 		w.start(func() ([]string, []*redis.IntCmd) { return []string{"n"}, []*redis.IntCmd{c.Incr(ctx, "n")} })
 	}
@@ -217,7 +217,7 @@ func TestFormerPrimaryComesBack(t *testing.T) {
 	ctx := context.Background()
 	g := redistest.StartT(t, redistest.Options{Replicas: 2})
 	c := open(t, g, &resilient.Options{Dir: t.TempDir()})
-	w := newCounters(c, "n")
+	w := newCounters(t, c, "n")
 	for range 4 {
 		w.start(func() ([]string, []*redis.IntCmd) { return []string{"n"}, []*redis.IntCmd{c.Incr(ctx, "n")} })
 	}

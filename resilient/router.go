@@ -291,6 +291,9 @@ func (r *router) refuse(q *request, kind, cause error) error {
 }
 
 func (r *router) refuseName(name string, class command.Class, kind, cause error) error {
+	if r.current().closed {
+		return ErrClosed // whatever failed, failed of that
+	}
 	r.stats.refused.Add(1)
 	return r.commandError(name, class, kind, cause)
 }

@@ -48,6 +48,9 @@ func (s *seedSource) Seed(ctx context.Context, keys []overlay.Key, depth overlay
 			return nil, err
 		}
 		seeds, err := seeder.Seed(bounded, keys, depth)
+		if deadline, ok := ctx.Deadline(); err != nil && ok && !time.Now().Before(deadline) {
+			<-ctx.Done() // the connection noticed the deadline first
+		}
 		switch {
 		case bounded.Err() == nil && s.route().view.Epoch != view.Epoch:
 			continue // read at a time that is over

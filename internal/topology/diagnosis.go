@@ -112,7 +112,7 @@ func (m *Machine) splitBrainText() string {
 
 func (m *Machine) foreignText() string {
 	masters := distinct(m.nodes, "", func(n *NodeReport) bool { return n.Role == RoleMaster })
-	return fmt.Sprintf("the only master, %s, does not hold the data of the last primary %s (replication id %s): deferred writes are not sent there",
+	return fmt.Sprintf("the only master, %s, does not hold the data of the last primary %s (replication id %s): deferred writes are not sent there; if it is the right one, make the other nodes its replicas",
 		addrs(masters), m.last.Addr, short(m.last.ReplID))
 }
 

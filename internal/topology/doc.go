@@ -44,8 +44,10 @@
 // a descendant seen since; or when it has the last primary's run_id or address (a restart without
 // persistence begins a new chain). A master that only shares an older id with us (a sibling or the
 // ancestor of the last primary, so later writes are missing from it) is accepted only when every
-// known node answers: otherwise the newer primary may merely be out of our sight. Whatever else is
-// a master has the cause foreign-primary.
+// known node answers: otherwise the newer primary may merely be out of our sight. Ids that came and
+// went unseen, as in two failovers between two rounds, break the chain; then a master is ours when
+// more than half of the known addresses, and not it alone, have its replid. Whatever else is a
+// master has the cause foreign-primary.
 //
 // # Limits
 //

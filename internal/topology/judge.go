@@ -77,7 +77,23 @@ func (m *Machine) kin(n *NodeReport) bool {
 	case n.of(m.lineage.heads), n.ID().same(m.last), n.Addr == m.last.Addr:
 		return true
 	}
-	return n.of(m.lineage.family) && m.complete()
+	if n.of(m.lineage.family) {
+		return m.complete()
+	}
+	return m.followed(n)
+}
+
+// followed reports whether more than half of the known addresses have the
+// master's own data: then it is the primary of this group, although its lineage
+// is not known to us, as after two failovers between two rounds.
+func (m *Machine) followed(n *NodeReport) bool {
+	agree := 0
+	for i := range m.nodes {
+		if o := &m.nodes[i]; o.Answered() && n.ReplID != "" && o.ReplID == n.ReplID {
+			agree++
+		}
+	}
+	return agree > 1 && 2*agree > len(m.nodes)
 }
 
 func (m *Machine) judgeNone() verdict {
