@@ -3,7 +3,6 @@ package resilient
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -206,16 +205,11 @@ func newFacade(f *front, proto int) *redis.Client {
 	return facade
 }
 
-// clone copies the hash of UniversalOptions that NewClient keeps.
+// simpleOptions are the options of one server, with the default protocol named.
 func simpleOptions(u *redis.UniversalOptions) *redis.Options {
 	o := u.Simple()
 	if o.Protocol == 0 {
 		o.Protocol = 3
 	}
 	return o
-}
-
-func backlogLost(entries int) error {
-	return fmt.Errorf("%w: %d of them; set Options.Dir to keep them on disk, or call Shutdown to flush first",
-		ErrBacklogLost, entries)
 }

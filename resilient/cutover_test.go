@@ -145,14 +145,30 @@ func TestCutOverUnderLoad(t *testing.T) {
 					return []string{key}, []*redis.IntCmd{c.Incr(ctx, key)}
 				})
 			}
+			for _, key := range keys { // and who needs the primary itself
+				w.start(func() ([]string, []*redis.IntCmd) {
+					cmd := redis.NewIntCmd(ctx)
+					err := c.Watch(ctx, func(tx *redis.Tx) error {
+						_, err := tx.TxPipelined(ctx, func(p redis.Pipeliner) error {
+							cmd = p.Incr(ctx, key)
+							return nil
+						})
+						return err
+					})
+					if err != nil && cmd.Err() == nil {
+						cmd.SetErr(err) // refused before it was made
+					}
+					return []string{key}, []*redis.IntCmd{cmd}
+				})
+			}
 			w.await(t, 50)
 			check(t, g.Cycle(ctx))
 			w.await(t, 500)
 			waitState(t, c, resilient.StateNoPrimary)
-			if only {
-				check(t, g.PromoteOnly(ctx, 1))
+			if only { // then the others go on following each other
+				check(t, g.PromoteOnly(ctx, 2))
 			} else {
-				check(t, g.Promote(ctx, 1))
+				check(t, g.Promote(ctx, 2))
 			}
 			redistest.Eventually(t, testPatience, "the drain to end under load", func() bool {
 				return c.State().State == resilient.StateHealthy && c.Stats().Entries == 0
@@ -160,7 +176,7 @@ func TestCutOverUnderLoad(t *testing.T) {
 			w.await(t, 50)
 			w.stop()
 			flush(t, c)
-			w.verify(t, g.Node(1).Client())
+			w.verify(t, g.Node(2).Client())
 			if s := c.Stats(); s.InDoubt != 0 || s.DeadLettered != 0 {
 				t.Errorf("stats %+v: nobody was cut off", s)
 			}

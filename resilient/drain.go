@@ -23,7 +23,8 @@ type drain struct {
 	log      *slog.Logger
 	batch    uint64
 
-	behind atomic.Int64 // since when entries wait for the replicas, in Unix nanoseconds; 0: none do
+	moved   atomic.Uint64 // how far the replay was when somebody looked
+	movedAt atomic.Int64  // when it was seen to have moved, in Unix nanoseconds
 
 	mu      sync.Mutex // guards what follows
 	attempt uint64     // the running replay's
@@ -46,25 +47,23 @@ type drainRun struct {
 	drained bool
 }
 
-// A replica that has not confirmed for this long is slow: writers don't wait
-// for it.
+// When nothing has moved for this long (a replica that does not confirm, a
+// server out of memory), writers don't wait for it.
 const stallAfter = 250 * time.Millisecond
 
 // near implements cutover.
 func (d *drain) near(seq uint64) bool { return seq <= d.replayer.Stats().Acked+2*d.batch }
 
-// stalled implements cutover.
+// stalled implements cutover: the replay, or its confirmation by replicas, has
+// not moved for a while.
 func (d *drain) stalled() bool {
-	if d.replayer.Stats().Acked <= d.source.Bounds().Trimmed {
-		d.behind.Store(0)
-		return false
-	}
+	moved := d.replayer.Stats().Acked + d.source.Bounds().Trimmed
 	now := time.Now().UnixNano()
-	if d.behind.CompareAndSwap(0, now) {
+	if d.moved.Swap(moved) != moved {
+		d.movedAt.Store(now)
 		return false
 	}
-	since := d.behind.Load()
-	return since != 0 && now-since > int64(stallAfter)
+	return now-d.movedAt.Load() > int64(stallAfter)
 }
 
 // order is the monitor's OnReplay.
@@ -133,6 +132,7 @@ func stopReason(err error) topology.StopReason {
 
 // ready is the replayer's hook: the fence of the primary has been read.
 func (d *drain) ready(info replay.Ready) {
+	d.movedAt.Store(time.Now().UnixNano())
 	d.mu.Lock()
 	attempt, run := d.attempt, d.run
 	tell := info.Pending && !run.told

@@ -67,7 +67,7 @@ func (r *router) afterWrite(ctx context.Context, cmd redis.Cmder, rt *route, err
 		if f == faultNone || f == faultBusy {
 			return err
 		}
-		r.signal(rt.view.Primary.Addr, f)
+		r.signal(rt.view.Primary.Addr, f, err)
 		if final := r.judge(ctx, q, f, err); final != nil {
 			return fail(cmd, final)
 		}
@@ -190,15 +190,21 @@ func (r *router) forwardRead(ctx context.Context, cmd redis.Cmder, rt *route) er
 // topology has had a look.
 func (r *router) afterRead(ctx context.Context, cmd redis.Cmder, rt *route, err error) error {
 	f := faultOf(err)
+	if f != faultNone && r.current().closed {
+		return fail(cmd, ErrClosed) // a connection that is closed under a read has many errors
+	}
 	if f == faultNone || f == faultBusy || f == faultContext || ctx.Err() != nil {
 		return err
 	}
-	r.signal(rt.view.ReadFrom, f)
+	r.signal(rt.view.ReadFrom, f, err)
 	if r.monitor.WaitRound(ctx) != nil {
 		return err
 	}
 	next := r.current()
-	if next.read == rt.read || next.closed {
+	if next.closed {
+		return fail(cmd, ErrClosed)
+	}
+	if next.read == rt.read {
 		return err
 	}
 	cmd.SetErr(nil)

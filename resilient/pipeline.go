@@ -115,11 +115,13 @@ func (r *router) afterBatch(ctx context.Context, rt *route, cmd redis.Cmder, los
 	f := faultOf(err)
 	spec := command.Lookup(cmd.Name())
 	if refused := (*CommandError)(nil); errors.As(err, &refused) {
-		r.signal(rt.view.Primary.Addr, faultNotWritable)
+		r.signal(rt.view.Primary.Addr, faultNotWritable, err)
 		return true
 	}
 	if spec != nil && !spec.MayWrite() {
-		if lost || f == faultNotWritable || f == faultUnsent {
+		if f != faultNone && r.current().closed {
+			_ = fail(cmd, ErrClosed)
+		} else if lost || f == faultNotWritable || f == faultUnsent {
 			cmd.SetErr(nil)
 			_ = r.processSlow(ctx, cmd, spec) // its error is the command's
 		}
@@ -128,7 +130,7 @@ func (r *router) afterBatch(ctx context.Context, rt *route, cmd redis.Cmder, los
 	if f == faultNone || f == faultBusy {
 		return false
 	}
-	r.signal(rt.view.Primary.Addr, f)
+	r.signal(rt.view.Primary.Addr, f, err)
 	if f.ambiguous() {
 		q, encErr := newRequest(ctx, r.side, cmd)
 		if encErr != nil {
@@ -303,7 +305,7 @@ func (r *router) afterTx(rt *route, cmds []redis.Cmder, err error) error {
 	if f == faultNone || f == faultBusy {
 		return err
 	}
-	r.signal(rt.view.Primary.Addr, f)
+	r.signal(rt.view.Primary.Addr, f, err)
 	if f.ambiguous() {
 		return failAll(cmds, r.doubt("multi", command.ClassTransaction, err))
 	}

@@ -314,14 +314,25 @@ func (r *router) commandError(name string, class command.Class, kind, cause erro
 func (r *router) state(rt *route) ShardState { return shardState(rt.view) }
 
 // signal tells the topology what an attempt on a server came back with.
-func (r *router) signal(addr string, f fault) {
-	kinds := map[fault]topology.SignalKind{
-		faultNotWritable: topology.SignalNotWritable,
-		faultUnsent:      topology.SignalDialRefused,
-		faultHung:        topology.SignalHung,
-		faultBroken:      topology.SignalAmbiguous,
+func (r *router) signal(addr string, f fault, err error) {
+	kind := topology.SignalUnknown
+	switch f {
+	case faultNotWritable:
+		switch {
+		case redis.IsLoadingError(err):
+			kind = topology.SignalLoading
+		case redis.IsNoReplicasError(err):
+			kind = topology.SignalMinReplicas
+		default:
+			kind = topology.SignalNotWritable
+		}
+	case faultUnsent:
+		kind = topology.SignalDialRefused
+	case faultHung, faultBroken:
+		// A single one proves nothing; a row of hangs trips the breaker.
+		kind = topology.SignalAmbiguous
+	case faultNone, faultBusy, faultContext:
+		return
 	}
-	if kind, ok := kinds[f]; ok {
-		r.monitor.Signal(topology.Signal{Kind: kind, Addr: addr, At: time.Now()})
-	}
+	r.monitor.Signal(topology.Signal{Kind: kind, Addr: addr, At: time.Now()})
 }

@@ -24,7 +24,6 @@ type journalSource struct {
 	overlay *overlay.Overlay
 	log     *slog.Logger
 	now     func() time.Time // the server's
-	trimmed func()           // called after each trim
 	expired atomic.Uint64    // entries whose deadline passed before they were sent
 
 	mu       sync.Mutex // guards what follows
@@ -38,7 +37,7 @@ func newJournalSource(
 ) *journalSource {
 	p := j.Progress()
 	return &journalSource{
-		ctx: ctx, journal: j, overlay: o, now: now, log: log, trimmed: func() {},
+		ctx: ctx, journal: j, overlay: o, now: now, log: log,
 		reader: j.NewReader(1), next: 1,
 		progress: replay.Progress{Acked: p.Acked, ReplID: p.ReplID},
 	}
@@ -173,7 +172,6 @@ func (s *journalSource) Trim(upTo uint64, _ bool) error {
 		s.log.Warn("the journal could not give disk back", slog.Any("error", err))
 	}
 	s.overlay.Trim(upTo)
-	s.trimmed()
 	return nil
 }
 

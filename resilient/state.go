@@ -102,31 +102,6 @@ func (s ShardState) String() string {
 	return text
 }
 
-// Stats are counts since the client was made, and the size of the backlog now.
-type Stats struct {
-	// Entries, Bytes and OldestAge describe the journal: deferred writes that
-	// are not yet in the primary and its replicas.
-	Entries   int
-	Bytes     int64
-	OldestAge time.Duration
-	// OverlayKeys and OverlayBytes are the keys those writes touch and the
-	// memory held for them.
-	OverlayKeys  int
-	OverlayBytes int64
-
-	Deferred     uint64 // writes accepted into the journal
-	Refused      uint64 // commands refused with a CommandError
-	InDoubt      uint64 // commands answered with ErrInDoubt
-	Replayed     uint64 // entries executed by a primary
-	Expired      uint64 // entries whose key's deadline passed before their replay, which left nothing to send
-	DeadLettered uint64 // entries kept aside, including those of earlier runs
-	Unconfirmed  uint64 // entries given up waiting for: fewer replicas than asked for have them
-
-	// JournalProblems are the faults met when the journal directory was
-	// opened, a sentence each: damaged or foreign journals left intact.
-	JournalProblems []string
-}
-
 // stateOf converts a state at the package's edge.
 func stateOf(s topology.State) State {
 	switch s {

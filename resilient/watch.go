@@ -52,7 +52,7 @@ func (r *router) watch(ctx context.Context, fn func(*redis.Tx) error, keys ...st
 func (r *router) afterWatch(rt *route, err error) error {
 	switch f := faultOf(err); f {
 	case faultNotWritable, faultUnsent, faultHung, faultBroken:
-		r.signal(rt.view.Primary.Addr, f)
+		r.signal(rt.view.Primary.Addr, f, err)
 		return r.refuseName("watch", command.ClassTransaction, ErrNoPrimary, err)
 	default:
 		return err
@@ -165,10 +165,10 @@ func (h *txHook) judgeEach(ctx context.Context, cmds []redis.Cmder, err error) e
 		switch {
 		case class == command.ClassRead || class == command.ClassPassthrough:
 		case f == faultNotWritable && class != command.ClassScript, f == faultUnsent:
-			r.signal(h.route.view.Primary.Addr, f)
+			r.signal(h.route.view.Primary.Addr, f, err)
 			_ = fail(cmd, r.refuseName(cmd.Name(), class, ErrNoPrimary, cmd.Err()))
 		default:
-			r.signal(h.route.view.Primary.Addr, f)
+			r.signal(h.route.view.Primary.Addr, f, err)
 			_ = fail(cmd, r.doubt(cmd.Name(), class, cmd.Err()))
 		}
 	}

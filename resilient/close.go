@@ -1,0 +1,118 @@
+package resilient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Flush waits until every deferred write accepted so far is in the primary, and
+// its replicas as Options.ReplicaAcks asks. While there is no primary it waits
+// for one. The error is the context's, with the number of writes that wait, or
+// ErrClosed.
+func (c *Client) Flush(ctx context.Context) error {
+	l := c.life
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		s := l.journal.Stats()
+		if s.Entries == 0 && l.overlay.Empty() {
+			return nil
+		}
+		select {
+		case <-l.ctx.Done():
+			return ErrClosed
+		case <-ctx.Done():
+			return fmt.Errorf("resilient: flush ended with %d deferred writes waiting: %w", s.Entries, ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
+// Shutdown flushes and then closes this client; the error is in the result, as
+// in Shutdown(ctx).Err(). When the flush does not end in time the client is
+// closed all the same: with a journal directory the writes wait for the next
+// process, and the error says how many they are.
+//
+// redis.UniversalClient has a method of this name that sends the SHUTDOWN
+// command and so stops the server. Here it never does: whoever means the server
+// has ShutdownSave, ShutdownNoSave and Do.
+func (c *Client) Shutdown(ctx context.Context) *redis.StatusCmd {
+	cmd := redis.NewStatusCmd(ctx, "shutdown")
+	if err := errors.Join(c.Flush(ctx), c.Close()); err != nil {
+		cmd.SetErr(err)
+		return cmd
+	}
+	cmd.SetVal("OK")
+	return cmd
+}
+
+// Close commits what has been accepted, ends the goroutines and closes every
+// connection. It does not flush: deferred writes stay in the journal directory
+// for the next process. Without a directory they are gone, and the error says
+// so and how many they were. Further calls return the first one's result.
+func (c *Client) Close() error {
+	c.life.closing.Do(func() { c.life.closed = c.life.teardown() })
+	return c.life.closed
+}
+
+// teardown takes down what has been built, in the reverse order.
+func (l *lifecycle) teardown() error {
+	var faults []error
+	keep := func(err error) {
+		if err != nil && !errors.Is(err, redis.ErrClosed) {
+			faults = append(faults, err)
+		}
+	}
+	if l.metrics != nil {
+		keep(l.metrics.Unregister())
+	}
+	if l.router != nil && l.monitor != nil {
+		// The client that reads stays: it answers ErrClosed to who is under way.
+		l.router.route.Store(&route{view: l.monitor.View(), read: l.router.route.Load().read, closed: true})
+		l.monitor.Close()
+	}
+	l.cancel()
+	if l.drain != nil {
+		l.drain.close()
+	}
+	if l.keeper != nil {
+		l.keeper.close()
+	}
+	if l.source != nil {
+		keep(l.source.close())
+	}
+	if l.journal != nil {
+		s := l.journal.Stats()
+		keep(l.journal.Close())
+		if !l.journal.Durable() && s.Entries > 0 {
+			keep(backlogLost(int(s.Entries)))
+		}
+	}
+	for _, c := range []*redis.Client{l.pubsub, l.facade} {
+		if c != nil {
+			keep(c.Close())
+		}
+	}
+	if l.side != nil {
+		l.side.close()
+	}
+	if l.prober != nil {
+		keep(l.prober.Close())
+	}
+	for _, n := range []*nodeClients{l.seeds, l.nodes} {
+		if n != nil {
+			keep(n.close())
+		}
+	}
+	l.events.close()
+	return errors.Join(faults...)
+}
+
+func backlogLost(entries int) error {
+	return fmt.Errorf("%w: %d of them; set Options.Dir to keep them on disk, or call Shutdown to flush first",
+		ErrBacklogLost, entries)
+}

@@ -1,0 +1,53 @@
+package resilient
+
+import "time"
+
+// Stats are counts since the client was made, and the size of the backlog now.
+type Stats struct {
+	// Entries, Bytes and OldestAge describe the journal: deferred writes that
+	// are not yet in the primary and its replicas.
+	Entries   int
+	Bytes     int64
+	OldestAge time.Duration
+	// OverlayKeys and OverlayBytes are the keys those writes touch and the
+	// memory held for them.
+	OverlayKeys  int
+	OverlayBytes int64
+
+	Deferred     uint64 // writes accepted into the journal
+	Refused      uint64 // commands refused with a CommandError
+	InDoubt      uint64 // commands answered with ErrInDoubt
+	Replayed     uint64 // entries executed by a primary
+	Expired      uint64 // entries whose key's deadline passed before their replay, which left nothing to send
+	DeadLettered uint64 // entries kept aside, including those of earlier runs
+	Unconfirmed  uint64 // entries given up waiting for: fewer replicas than asked for have them
+
+	// JournalProblems are the faults met when the journal directory was
+	// opened, a sentence each: damaged or foreign journals left intact.
+	JournalProblems []string
+}
+
+// State tells what the client believes about its shard. It is two atomic loads
+// and a copy.
+func (c *Client) State() ShardState { return shardState(c.life.monitor.View()) }
+
+// Stats returns the client's figures. It takes locks for a moment; don't call it
+// for each command.
+func (c *Client) Stats() Stats {
+	l := c.life
+	js, os, rs := l.journal.Stats(), l.overlay.Stats(), l.drain.replayer.Stats()
+	s := Stats{
+		Entries: int(js.Entries), Bytes: js.Bytes,
+		OverlayKeys: int(os.Keys), OverlayBytes: os.Bytes,
+		Deferred: l.router.stats.deferred.Load(),
+		Refused:  l.router.stats.refused.Load(),
+		InDoubt:  l.router.stats.inDoubt.Load(),
+		Replayed: rs.Replayed, Unconfirmed: rs.Unconfirmed, DeadLettered: js.Dead,
+		Expired:         l.source.expired.Load(),
+		JournalProblems: append([]string(nil), l.problems...),
+	}
+	if !js.Oldest.IsZero() {
+		s.OldestAge = max(0, time.Since(js.Oldest))
+	}
+	return s
+}
