@@ -31,6 +31,7 @@ type lifecycle struct {
 	nodes    *nodeClients // for the application's commands
 	seeds    *nodeClients // for base values
 	prober   *topology.Prober
+	replicas replicas // who must confirm what is replayed
 	monitor  *topology.Monitor
 	overlay  *overlay.Overlay
 	source   *journalSource
@@ -145,7 +146,7 @@ func (l *lifecycle) build(base *redis.Options) error {
 		Seeds:    append([]string{base.Addr}, o.Nodes...),
 		Interval: o.ProbeInterval,
 		Timeout:  o.ProbeTimeout,
-		Probe:    l.prober.Probe,
+		Probe:    l.replicas.probe(l.prober.Probe),
 		Pending:  l.pending,
 		OnChange: l.changed(),
 		OnReplay: func(order topology.ReplayOrder) { l.drain.order(order) },
@@ -254,7 +255,7 @@ func (l *lifecycle) buildDrain(base *redis.Options) error {
 		Dial:        dialer(base),
 		Credentials: credentials(base),
 		DB:          base.DB,
-		Replicas:    l.promotable,
+		Replicas:    func() []string { return l.replicas.promotable(l.monitor.View()) },
 		ReplicaAcks: o.ReplicaAcks,
 		AckBound:    o.ReplicaAckTimeout,
 		Hooks: replay.Hooks{
@@ -282,22 +283,6 @@ func (l *lifecycle) buildDrain(base *redis.Options) error {
 func (l *lifecycle) pending() bool {
 	s := l.journal.Stats()
 	return s.Last > s.Trimmed
-}
-
-// promotable lists the replicas that must confirm what is replayed.
-func (l *lifecycle) promotable() []string {
-	view := l.monitor.View()
-	var addrs []string
-	seen := map[string]bool{view.Primary.RunID: true}
-	for i := range view.Nodes {
-		n := &view.Nodes[i]
-		if !n.Answered() || n.Role != topology.RoleReplica || n.Priority == 0 || seen[n.RunID] {
-			continue
-		}
-		seen[n.RunID] = true
-		addrs = append(addrs, n.Addr)
-	}
-	return addrs
 }
 
 // changed makes the monitor's OnChange.
