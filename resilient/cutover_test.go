@@ -55,13 +55,19 @@ func (w *counters) start(incr func() ([]string, []*redis.IntCmd)) {
 				return
 			default:
 			}
-			keys, cmds := incr()
-			w.note(keys, cmds)
+			if w.note(incr()) {
+				continue
+			}
+			select { // whoever is refused doesn't insist
+			case <-w.quit:
+			case <-time.After(2 * time.Millisecond):
+			}
 		}
 	})
 }
 
-func (w *counters) note(keys []string, cmds []*redis.IntCmd) {
+// note enters what became of the commands, and reports whether one was made.
+func (w *counters) note(keys []string, cmds []*redis.IntCmd) (made bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for i, cmd := range cmds {
@@ -69,12 +75,14 @@ func (w *counters) note(keys []string, cmds []*redis.IntCmd) {
 		case err == nil:
 			w.replies[keys[i]] = append(w.replies[keys[i]], cmd.Val())
 			w.total++
+			made = true
 		case errors.Is(err, resilient.ErrInDoubt):
 			w.doubts[keys[i]]++
 		case !resilient.SafeToRetry(err):
 			w.faults = append(w.faults, err)
 		}
 	}
+	return made
 }
 
 // await waits for so many more acknowledged increments.

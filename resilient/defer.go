@@ -18,8 +18,8 @@ var (
 	errMoved = errors.New("resilient: the topology changed")
 
 	// The kinds of refusal that callers need not tell apart from others by value.
-	errPendingKey  = errors.New("resilient: the key has deferred writes that this command can't read")
-	errPendingKeys = errors.New("resilient: there are deferred writes that this command can't read")
+	errPendingKey  = fmt.Errorf("%w: of its key", ErrPendingWrites)
+	errPendingKeys = fmt.Errorf("%w: of any key", ErrPendingWrites)
 	errOvertaken   = fmt.Errorf("%w: a later write of the pipeline was taken", ErrNoPrimary)
 )
 

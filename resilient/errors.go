@@ -46,6 +46,11 @@ var (
 	// give it. The command was refused.
 	ErrBaseUnknown = errors.New("resilient: the key's current value can't be read from any replica")
 
+	// ErrPendingWrites says that a read was refused because there are deferred
+	// writes that it can't see yet: SCAN while any key has some, HSCAN of a key
+	// that does. Answering it from a replica would be wrong.
+	ErrPendingWrites = errors.New("resilient: deferred writes are in the way of this read")
+
 	// ErrNotSupported says that the command or method can't work through this
 	// client in any state: it would bind to one connection of the pool.
 	ErrNotSupported = errors.New("resilient: not supported by this client")

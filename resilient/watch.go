@@ -3,6 +3,7 @@ package resilient
 import (
 	"context"
 	"net"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 
@@ -76,7 +77,7 @@ func (h *txHook) DialHook(next redis.DialHook) redis.DialHook {
 func (h *txHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		spec := command.Lookup(cmd.Name())
-		if spec != nil && !spec.MayWrite() || cmd.Name() == "watch" || cmd.Name() == "unwatch" {
+		if spec != nil && !spec.MayWrite() || ofConnection(cmd) {
 			return next(ctx, cmd)
 		}
 		if err := h.admit(ctx, cmd); err != nil {
@@ -96,6 +97,9 @@ func (h *txHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proce
 		if tx {
 			inner = cmds[1 : len(cmds)-1]
 		}
+		if !slices.ContainsFunc(inner, func(cmd redis.Cmder) bool { return !ofConnection(cmd) }) {
+			return next(ctx, cmds)
+		}
 		for _, cmd := range inner {
 			if err := h.admit(ctx, cmd); err != nil {
 				return failAll(cmds, err)
@@ -113,6 +117,13 @@ func (h *txHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proce
 		}
 		return h.judgeEach(ctx, cmds, err)
 	}
+}
+
+// ofConnection tells commands about the connection itself: WATCH and UNWATCH, and
+// the handshake of a connection that is made inside fn, which passes these hooks
+// too.
+func ofConnection(cmd redis.Cmder) bool {
+	return command.Lookup(cmd.Name()).Session() || cmd.Name() == "client"
 }
 
 // admit refuses a write when the primary that holds the watch is no longer the

@@ -112,14 +112,13 @@ func (a *acker) trim(ctx context.Context, upTo uint64) error {
 		}
 	}
 	src := a.r.opt.Source
-	before := src.Bounds().Trimmed
+	if !confirmed { // counted first: who sees the entries gone sees the count
+		a.r.mu.Lock()
+		a.r.stats.Unconfirmed += upTo - src.Bounds().Trimmed
+		a.r.mu.Unlock()
+	}
 	if err := src.Trim(upTo, confirmed); err != nil {
 		return sourceError("trim", err)
-	}
-	if !confirmed {
-		a.r.mu.Lock()
-		a.r.stats.Unconfirmed += upTo - before
-		a.r.mu.Unlock()
 	}
 	return nil
 }
