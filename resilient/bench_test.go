@@ -39,26 +39,26 @@ func BenchmarkHealthy(b *testing.B) {
 	defer plain.Close()
 	ours := open(b, g, &resilient.Options{OnNewNode: func(c *redis.Client) { c.AddHook(stub{}) }})
 	ctx := context.Background()
-	for _, client := range []struct {
+	for _, cmd := range []struct {
 		name string
-		c    redis.UniversalClient
-	}{{"plain", plain}, {"holdfast", ours}} {
-		b.Run("GET/"+client.name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				if err := client.c.Get(ctx, "key").Err(); err != nil {
-					b.Fatal(err)
+		run  func(redis.UniversalClient) error
+	}{
+		{"GET", func(c redis.UniversalClient) error { return c.Get(ctx, "key").Err() }},
+		{"SET", func(c redis.UniversalClient) error { return c.Set(ctx, "key", "value", 0).Err() }},
+	} {
+		for _, client := range []struct {
+			name string
+			c    redis.UniversalClient
+		}{{"plain", plain}, {"holdfast", ours}} {
+			b.Run(cmd.name+"/"+client.name, func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if err := cmd.run(client.c); err != nil {
+						b.Fatal(err)
+					}
 				}
-			}
-		})
-		b.Run("SET/"+client.name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				if err := client.c.Set(ctx, "key", "value", 0).Err(); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
+			})
+		}
 	}
 }
 

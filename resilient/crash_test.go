@@ -23,8 +23,15 @@ import (
 	"github.com/holdfast-cache/holdfast/resilient"
 )
 
+// crashRuns is how often the writing process is killed; more often in a soak.
+func crashRuns() int {
+	if os.Getenv("HOLDFAST_SOAK") != "" {
+		return 200
+	}
+	return 10
+}
+
 const (
-	crashRuns     = 10
 	crashWriters  = 20
 	crashCounters = 3
 	tokenSize     = 12 // of one entry of a log, such as "w07:0000123;"
@@ -179,7 +186,7 @@ func TestKillInOutage(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	g := redistest.StartT(t, redistest.Options{Replicas: 2})
 	total := 0
-	for run := range crashRuns {
+	for run := range crashRuns() {
 		k := crashTask{Addrs: g.Addrs(), Dir: t.TempDir(), Prefix: fmt.Sprintf("run%d:", run)}
 		before, after := random.IntN(200), 1+random.IntN(3000)
 		acks := k.writeAndKill(t, g, before, after)
@@ -212,7 +219,7 @@ func TestKillInOutage(t *testing.T) {
 			t.Fatalf("run %d: killed %d acknowledged writes into the outage", run, after)
 		}
 	}
-	t.Logf("%d kills, %d acknowledged writes, each one in Redis once and in order", crashRuns, total)
+	t.Logf("%d kills, %d acknowledged writes, each one in Redis once and in order", crashRuns(), total)
 }
 
 // writeAndKill lets a process write, makes the outage after some acknowledged

@@ -51,7 +51,7 @@
 //   - Reads of keys with deferred writes are answered from the overlay, others by
 //     the replica that would be promoted. A read that the overlay can't answer,
 //     such as HSCAN of a pending key or SCAN while any key is pending, is refused
-//     rather than answered wrongly.
+//     with [ErrPendingWrites] rather than answered wrongly.
 //
 // The overlay begins with the value that the promotion candidate has, read once
 // for each key, so INCR and HSET answer what Redis would have answered. While all

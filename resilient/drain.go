@@ -26,25 +26,27 @@ type drain struct {
 	moved   atomic.Uint64 // how far the replay was when somebody looked
 	movedAt atomic.Int64  // when it was seen to have moved, in Unix nanoseconds
 
-	mu      sync.Mutex // guards what follows
-	attempt uint64     // the running replay's
-	cancel  context.CancelFunc
-	done    chan struct{} // closed when the running replay has ended
-	run     *drainRun
-	retry   *time.Timer // of a parked replay
+	mu     sync.Mutex  // guards what follows
+	newest *drainRun   // the one ordered last
+	active *drainRun   // the one whose events come now; it may have been stopped
+	retry  *time.Timer // of a parked replay
 }
 
 // parkedRetry is how long a replay rests that can't go on by itself: rights that
 // are missing may have been granted meanwhile.
 const parkedRetry = 5 * time.Second
 
-// drainRun is one replay, for its events.
+// drainRun is one replay.
 type drainRun struct {
+	attempt uint64
 	primary topology.NodeID
+	cancel  context.CancelFunc
+	done    chan struct{} // closed when it has ended
 	begun   time.Time
 	before  replay.Stats
-	told    bool // of its beginning
-	drained bool
+
+	told    bool // of its beginning; guarded by drain.mu
+	drained bool // guarded by drain.mu
 }
 
 // When nothing has moved for this long (a replica that does not confirm, a
@@ -70,26 +72,30 @@ func (d *drain) stalled() bool {
 func (d *drain) order(o topology.ReplayOrder) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.cancel != nil && (o.Start || o.Attempt == d.attempt) {
-		d.cancel()
+	before := d.newest
+	if before != nil && (o.Start || o.Attempt == before.attempt) {
+		before.cancel()
 	}
 	if !o.Start || d.ctx.Err() != nil {
 		return
 	}
-	before := d.done
 	ctx, cancel := context.WithCancel(d.ctx)
-	d.attempt, d.cancel, d.done = o.Attempt, cancel, make(chan struct{})
-	d.run = &drainRun{primary: o.Primary, begun: time.Now(), before: d.replayer.Stats()}
-	go d.replay(ctx, o, d.run, before, d.done)
+	d.newest = &drainRun{attempt: o.Attempt, primary: o.Primary, cancel: cancel, done: make(chan struct{})}
+	go d.replay(ctx, d.newest, before)
 }
 
 // replay runs one replay to its end, once the one before has ended.
-func (d *drain) replay(ctx context.Context, o topology.ReplayOrder, run *drainRun, before, done chan struct{}) {
-	defer close(done)
+func (d *drain) replay(ctx context.Context, run, before *drainRun) {
+	defer close(run.done)
+	defer run.cancel()
 	if before != nil {
-		<-before
+		<-before.done
 	}
-	err := d.replayer.Run(ctx, replay.Target{Addr: o.Primary.Addr, RunID: o.Primary.RunID})
+	run.begun, run.before = time.Now(), d.replayer.Stats()
+	d.mu.Lock()
+	d.active = run
+	d.mu.Unlock()
+	err := d.replayer.Run(ctx, replay.Target{Addr: run.primary.Addr, RunID: run.primary.RunID})
 	d.mu.Lock()
 	drained, told := run.drained, run.told
 	d.mu.Unlock()
@@ -101,10 +107,10 @@ func (d *drain) replay(ctx context.Context, o topology.ReplayOrder, run *drainRu
 	}
 	switch {
 	case drained:
-		d.monitor.Drained(o.Attempt)
+		d.monitor.Drained(run.attempt)
 	case ctx.Err() == nil:
-		d.log.Warn("the replay stopped", slog.String("primary", o.Primary.Addr), slog.Any("error", err))
-		d.stopped(o.Attempt, stopReason(err))
+		d.log.Warn("the replay stopped", slog.String("primary", run.primary.Addr), slog.Any("error", err))
+		d.stopped(run.attempt, stopReason(err))
 	}
 }
 
@@ -134,11 +140,11 @@ func stopReason(err error) topology.StopReason {
 func (d *drain) ready(info replay.Ready) {
 	d.movedAt.Store(time.Now().UnixNano())
 	d.mu.Lock()
-	attempt, run := d.attempt, d.run
+	run := d.active
 	tell := info.Pending && !run.told
 	run.told = run.told || tell
 	d.mu.Unlock()
-	d.monitor.ReplayReady(attempt, info.RunID)
+	d.monitor.ReplayReady(run.attempt, info.RunID)
 	if tell {
 		stats := d.source.journal.Stats()
 		d.events.replayBegin(ReplayBeginInfo{
@@ -156,10 +162,8 @@ func (d *drain) drainedUpTo(upTo uint64) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.run != nil && d.cancel != nil {
-		d.run.drained = true
-		d.cancel()
-	}
+	d.active.drained = true
+	d.active.cancel()
 }
 
 // gap is the replayer's hook: entries that had been confirmed are gone.
@@ -188,13 +192,13 @@ func (d *drain) tellEnd(run *drainRun, err error) {
 // close ends the running replay and waits for it.
 func (d *drain) close() {
 	d.mu.Lock()
-	cancel, done := d.cancel, d.done
+	run := d.newest
 	if d.retry != nil {
 		d.retry.Stop()
 	}
 	d.mu.Unlock()
-	if cancel != nil {
-		cancel()
-		<-done
+	if run != nil {
+		run.cancel()
+		<-run.done
 	}
 }

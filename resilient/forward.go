@@ -25,6 +25,9 @@ var onces = sync.Pool{New: func() any { return new(once) }}
 
 // forwardWrite sends a write to the primary, once.
 func (r *router) forwardWrite(ctx context.Context, cmd redis.Cmder, rt *route) error {
+	if err := ctx.Err(); err != nil {
+		return fail(cmd, err) // go-redis would not send it either, but not say so
+	}
 	w := onces.Get().(*once)
 	w.Cmder = cmd
 	err := rt.write.Process(ctx, w)
@@ -52,7 +55,10 @@ func (r *router) attempt(ctx context.Context, cmd redis.Cmder, rt *route) error 
 // sent again; what is in doubt is sent again only if repetition changes nothing.
 func (r *router) afterWrite(ctx context.Context, cmd redis.Cmder, rt *route, err error) error {
 	r.recordWrite(err)
-	if f := faultOf(err); f == faultNone || f == faultBusy {
+	switch f := faultOf(err); {
+	case f == faultBusy && r.current().closed:
+		return fail(cmd, ErrClosed)
+	case f == faultNone || f == faultBusy:
 		return err
 	}
 	q, encErr := newRequest(ctx, r.side, cmd)
@@ -123,7 +129,11 @@ func (r *router) again(ctx context.Context, cmd redis.Cmder, q *request, doubtfu
 		case wayRead:
 			return nil, true, r.forwardRead(ctx, cmd, rt)
 		case wayLocal:
-			if done, err := r.answer(ctx, cmd, q, cause); done {
+			done, err := r.answer(ctx, cmd, q, cause)
+			if refused := (*CommandError)(nil); done && doubtful && errors.As(err, &refused) {
+				err = fail(cmd, r.doubt(q.name, q.class(), cause)) // the first attempt may have been applied
+			}
+			if done {
 				return nil, true, err
 			}
 		case wayForward:

@@ -67,7 +67,7 @@ type cutover interface {
 	// near reports whether the entry will be sent with the batch in flight or
 	// the one after it, so that waiting for it is short.
 	near(seq uint64) bool
-	// stalled reports that replicas are slow to confirm what was sent.
+	// stalled reports that the replay has not moved for a while.
 	stalled() bool
 }
 
@@ -109,9 +109,10 @@ func (r *router) quiet() bool {
 	return r.deferring.Load() == 0 && r.overlay.Empty()
 }
 
-// now is the shard's time: deadlines are the server's to judge.
+// now is the shard's time: deadlines are the server's to judge. The overlay asks
+// for it under its locks, so it makes no route.
 func (r *router) now() time.Time {
-	return time.Now().Add(r.current().view.ClockSkew)
+	return time.Now().Add(r.monitor.View().ClockSkew)
 }
 
 // process is the way of one command. It is the innermost hook of the facade.
