@@ -273,7 +273,7 @@ func TestCycleThatFailsDoesNotHoldUpWrites(t *testing.T) {
 func TestWaitSyncedSaysWhatIsMissing(t *testing.T) {
 	g := StartT(t, Options{Replicas: 1})
 	must(t, g.PromoteOnly(testContext(t), 1))
-	ctx, cancel := context.WithTimeout(context.Background(), 10*pollInterval)
+	ctx, cancel := context.WithTimeout(context.Background(), 100*pollInterval)
 	defer cancel()
 	err := g.WaitSynced(ctx)
 	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "it is a primary itself") {

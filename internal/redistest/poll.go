@@ -29,8 +29,11 @@ func poll(ctx context.Context, what string, cond func() error) error {
 		if final, ok := errors.AsType[stopError](err); ok {
 			return final.error
 		}
-		// What fails because ctx has just ended says nothing about the condition.
-		if last == nil || ctx.Err() == nil {
+		// What fails because ctx has just ended says nothing about the condition. A
+		// connection can notice the deadline first.
+		deadline, bounded := ctx.Deadline()
+		ended := ctx.Err() != nil || bounded && !time.Now().Before(deadline)
+		if last == nil || !ended {
 			last = err
 		}
 		select {
