@@ -3,6 +3,7 @@ package resilient
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -21,6 +22,9 @@ type keeper struct {
 	log     *slog.Logger
 	wake    chan struct{} // of capacity 1
 	done    chan struct{}
+
+	// mu keeps the moment at which the journal goes on apart from taking back.
+	mu sync.Mutex
 }
 
 func newKeeper(ctx context.Context, j *journal.Journal, o *overlay.Overlay, log *slog.Logger) *keeper {
@@ -32,11 +36,28 @@ func newKeeper(ctx context.Context, j *journal.Journal, o *overlay.Overlay, log 
 	return k
 }
 
-// failed tells of a failed commit. It never blocks.
+// failed tells of a failed commit. When it returns, what never became durable is
+// out of the overlay: a caller who hears a refusal must not read his write back.
 func (k *keeper) failed() {
+	k.takeBack()
 	select {
 	case k.wake <- struct{}{}:
 	default:
+	}
+}
+
+// takeBack takes back what the failed journal could not keep, if it still is
+// failed: once it goes on, there are newer writes, which must stay.
+func (k *keeper) takeBack() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	f := k.journal.Failure()
+	if f == nil {
+		return
+	}
+	if taken := k.overlay.Rollback(f.First); taken > 0 {
+		k.log.Error("the journal could not be written; the writes that were waiting were taken back",
+			slog.Int("writes", taken), slog.Any("error", f.Err))
 	}
 }
 
@@ -59,17 +80,22 @@ func (k *keeper) mend() {
 		backoff.WithMaxElapsedTime(0),
 	)
 	for {
-		f := k.journal.Failure()
-		if f == nil {
-			return
+		k.takeBack()
+		locked := false
+		err := k.journal.Resume(k.ctx, func() error {
+			// From here on Resume does no I/O. Whoever comes to take back finds a
+			// journal that has failed, or one that goes on.
+			k.mu.Lock()
+			locked = true
+			return nil
+		})
+		if locked {
+			k.mu.Unlock()
 		}
-		taken := k.overlay.Rollback(f.First)
-		if taken > 0 {
-			k.log.Error("the journal could not be written; the writes that were waiting are in doubt and were taken back",
-				slog.Int("writes", taken), slog.Any("error", f.Err))
-		}
-		if k.journal.Resume(k.ctx, nil) == nil {
-			k.log.Info("the journal goes on in a fresh segment")
+		if err == nil {
+			if locked {
+				k.log.Info("the journal goes on in a fresh segment")
+			}
 			return
 		}
 		if !pause(k.ctx, wait.NextBackOff()) {

@@ -172,7 +172,18 @@ func (s *journalSource) Trim(upTo uint64, _ bool) error {
 		s.log.Warn("the journal could not give disk back", slog.Any("error", err))
 	}
 	s.overlay.Trim(upTo)
-	return nil
+	return s.rest()
+}
+
+// rest lets go of the segment that the reader is in when there is nothing left
+// to read: an open file keeps its disk, although it was removed.
+func (s *journalSource) rest() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.next <= s.Bounds().Last {
+		return nil
+	}
+	return s.reader.Seek(s.next)
 }
 
 func (s *journalSource) close() error {
