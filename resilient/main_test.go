@@ -12,9 +12,11 @@ import (
 // variable tells it what to be.
 const roleVariable = "HOLDFAST_TEST_ROLE"
 
+var roles = map[string]func() error{"writer": crashWriter, "successor": crashSuccessor}
+
 func TestMain(m *testing.M) {
 	role := os.Getenv(roleVariable)
-	run, ok := map[string]func() error{"writer": crashWriter, "successor": crashSuccessor}[role]
+	run, ok := roles[role]
 	switch {
 	case ok:
 		if err := run(); err != nil {
