@@ -50,7 +50,7 @@ func limitedWriter() error {
 	}
 	var refused *resilient.CommandError
 	if !errors.As(err, &refused) || !resilient.SafeToRetry(err) {
-		return fmt.Errorf("the disk's refusal arrived as %v", err)
+		return fmt.Errorf("the disk's refusal arrived as %w", err)
 	}
 	if n, err := c.StrLen(ctx, k.log(0)).Result(); err != nil || n != int64(accepted*tokenSize) {
 		return fmt.Errorf("after %d accepted writes and a refused one the log has %d bytes, %w", accepted, n, err)
