@@ -8,7 +8,6 @@ import (
 	"github.com/holdfast-cache/holdfast/internal/command"
 	"github.com/holdfast-cache/holdfast/internal/journal"
 	"github.com/holdfast-cache/holdfast/internal/overlay"
-	"github.com/holdfast-cache/holdfast/internal/resp"
 )
 
 var (
@@ -18,10 +17,23 @@ var (
 	errMoved = errors.New("resilient: the topology changed")
 
 	// The kinds of refusal that callers need not tell apart from others by value.
-	errPendingKey  = fmt.Errorf("%w: of its key", ErrPendingWrites)
-	errPendingKeys = fmt.Errorf("%w: of any key", ErrPendingWrites)
-	errOvertaken   = fmt.Errorf("%w: a later write of the pipeline was taken", ErrNoPrimary)
+	errPendingKey   = fmt.Errorf("%w: of its key", ErrPendingWrites)
+	errPendingKeys  = fmt.Errorf("%w: of any key", ErrPendingWrites)
+	errOvertaken    = fmt.Errorf("%w: a later write of the pipeline was taken", ErrNoPrimary)
+	errRuled        = fmt.Errorf("%w: a rule refuses it", ErrNoPrimary)
+	errUnseenReply  = fmt.Errorf("%w: its reply can't be made here", ErrNoPrimary)
+	errPolicyPanic  = fmt.Errorf("%w: the policy panicked", ErrNoPrimary)
+	errTxCommand    = fmt.Errorf("%w: one of its commands can't be deferred", ErrNoPrimary)
+	errNotDeferable = fmt.Errorf("%w: this form of it can't be deferred", ErrNoPrimary)
 )
+
+// outcome is the local answer to one command or one transaction.
+type outcome struct {
+	reply  []byte // one encoded reply a command
+	ends   []int  // of a transaction: where in reply each one's ends
+	ticket journal.Ticket
+	exact  bool
+}
 
 // accept answers a command from the overlay and enqueues a write in the
 // journal: under the locks of its keys it is applied, takes its place in the
@@ -30,88 +42,108 @@ var (
 //
 // errLive means that the command is to be forwarded. Other errors are refusals:
 // nothing was changed.
-func (r *router) accept(ctx context.Context, q *request) ([]byte, journal.Ticket, error) {
-	if !q.spec.MayWrite() {
-		res, err := r.overlay.Read(ctx, overlay.Request{DB: r.db, Args: q.args})
-		switch {
-		case errors.Is(err, overlay.ErrNotHeld):
-			return nil, journal.Ticket{}, errLive
-		case err != nil:
-			return nil, journal.Ticket{}, overlayError(err)
-		case !res.Exact:
-			// This process's own writes alone: a field it never wrote would look
-			// as if it did not exist.
-			return nil, journal.Ticket{}, ErrBaseUnknown
-		}
-		return overlay.AppendReply(nil, res.Reply, r.proto), journal.Ticket{}, nil
+func (r *router) accept(ctx context.Context, q *request) (outcome, error) {
+	if !r.writes(q) {
+		return r.readBlocking(ctx, q)
 	}
+	w, err := r.newWrite(ctx, q)
+	if err != nil {
+		return outcome{}, err
+	}
+	return r.commit(ctx, w)
+}
+
+// writes reports whether a command that is answered here goes into the journal:
+// some commands write in one form and read in another.
+func (r *router) writes(q *request) bool {
+	return q.spec.MayWrite() && (q.class() != command.ClassRead || q.decision.action == actionDefer)
+}
+
+// readLocal answers a read of keys with deferred writes.
+func (r *router) readLocal(ctx context.Context, q *request) (outcome, error) {
+	res, err := r.overlay.Read(ctx, overlay.Request{
+		DB: r.db, Proto: r.proto, Commands: []overlay.Command{{Args: q.args, Keys: q.idx}},
+	})
+	switch {
+	case errors.Is(err, overlay.ErrNotHeld):
+		return outcome{}, errLive
+	case err != nil:
+		return outcome{}, overlayError(err)
+	case !res.Exact:
+		// This process's own writes alone: a field it never wrote would look
+		// as if it did not exist.
+		return outcome{}, ErrBaseUnknown
+	}
+	return outcome{reply: res.Reply, exact: true}, nil
+}
+
+// commit applies a write and enqueues it.
+func (r *router) commit(ctx context.Context, w *write) (outcome, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, journal.Ticket{}, err // as go-redis, which then sends nothing
+		return outcome{}, err // as go-redis, which then sends nothing
 	}
 	r.deferring.Add(1)
 	defer r.deferring.Add(-1)
-	args, err := command.Canonical(q.args, r.now())
-	var rejected command.ReplyError
-	if errors.As(err, &rejected) {
-		return resp.AppendError(nil, string(rejected)), journal.Ticket{}, nil
-	}
-	if err != nil {
-		return nil, journal.Ticket{}, err
-	}
-	body := q.body
-	if len(args) != len(q.args) || &args[0] != &q.args[0] {
-		body = resp.AppendCommand(nil, args...)
+	if err := w.canonical(r.now()); err != nil {
+		return outcome{}, err
 	}
 	for {
-		reply, ticket, err := r.apply(ctx, args, body)
+		out, err := r.apply(ctx, w)
 		if err != errMoved { //nolint:errorlint // a private sentinel, never wrapped
-			return reply, ticket, err
+			return out, err
 		}
 	}
 }
 
-// apply is one attempt of accept at a write. It fails with errMoved when the
-// topology changed on the way: then the bases may be another time's, and the
-// write may belong to the network again.
-func (r *router) apply(ctx context.Context, args [][]byte, body []byte) ([]byte, journal.Ticket, error) {
+// apply is one attempt of commit. It fails with errMoved when the topology
+// changed on the way: then the bases may be another time's, and the write may
+// belong to the network again.
+func (r *router) apply(ctx context.Context, w *write) (outcome, error) {
 	rt := r.current()
-	var ticket journal.Ticket
+	out := outcome{exact: !w.estimated}
 	res, err := r.overlay.Write(ctx, overlay.Request{
 		DB:       r.db,
-		Args:     args,
+		Proto:    r.proto,
+		Commands: w.commands,
 		OnlyHeld: rt.write != nil,
 		Commit: func(effect overlay.Effect) (uint64, error) {
 			if r.monitor.View().Epoch != rt.view.Epoch {
 				return 0, errMoved
 			}
 			var err error
-			ticket, err = r.journal.Append(newRecord(r.db, args, body, effect))
-			return ticket.Seq(), err
+			out.ticket, err = r.journal.Append(w.record(r.db, effect))
+			return out.ticket.Seq(), err
 		},
 	})
 	switch {
 	case errors.Is(err, errMoved), err == nil && res.Seq == 0 && r.monitor.View().Epoch != rt.view.Epoch:
-		return nil, journal.Ticket{}, errMoved
+		return outcome{}, errMoved
 	case errors.Is(err, overlay.ErrNotHeld):
-		return nil, journal.Ticket{}, errLive
+		return outcome{}, errLive
 	case errors.Is(err, journal.ErrFailed):
 		r.failed()
-		return nil, journal.Ticket{}, ErrJournalFailed
+		return outcome{}, ErrJournalFailed
 	case err != nil:
-		return nil, journal.Ticket{}, overlayError(err)
+		return outcome{}, overlayError(err)
 	}
-	return overlay.AppendReply(nil, res.Reply, r.proto), ticket, nil
+	out.reply, out.ends = res.Reply, res.Ends
+	out.exact = out.exact && res.Exact
+	if w.reply != nil {
+		out.reply, out.ends = w.reply, nil
+	}
+	return out, nil
 }
 
 // awaitCommit waits until an accepted write is as durable as the options ask.
-func (r *router) awaitCommit(ctx context.Context, name string, class command.Class, ticket journal.Ticket) error {
-	if ticket.Seq() == 0 {
+func (r *router) awaitCommit(ctx context.Context, name string, class command.Class, out *outcome) error {
+	if out.ticket.Seq() == 0 {
 		return nil // nothing was written
 	}
-	err := ticket.Wait(ctx)
+	err := out.ticket.Wait(ctx)
 	if err == nil {
 		r.stats.deferred.Add(1)
-		r.overlay.Durable(ticket.Seq())
+		r.overlay.Durable(out.ticket.Seq())
+		receiptOf(ctx).deferred(out.ticket.Seq(), out.exact, r.durability, r.replayed)
 		r.accepted()
 		return nil
 	}
@@ -119,6 +151,7 @@ func (r *router) awaitCommit(ctx context.Context, name string, class command.Cla
 		r.failed() // the journal's, not the caller's
 	}
 	if errors.Is(err, journal.ErrInDoubt) {
+		receiptOf(ctx).inDoubt()
 		return r.doubt(name, class, err)
 	}
 	return r.refuseName(name, class, overlayError(err), err)
@@ -135,6 +168,9 @@ func overlayError(err error) error {
 		{overlay.ErrFull, ErrOverlayFull},
 		{overlay.ErrKeyTooBig, ErrKeyTooBig},
 		{overlay.ErrBaseUnknown, ErrBaseUnknown},
+		{overlay.ErrPromised, ErrPromisedID},
+		{overlay.ErrUnseen, errPendingKey},
+		{overlay.ErrNotServed, errNotDeferable},
 	} {
 		if errors.Is(err, e.inner) {
 			return e.outer

@@ -36,9 +36,11 @@ var (
 	// Options.MaxOverlayBytes. The write was refused.
 	ErrOverlayFull = errors.New("resilient: the overlay is full")
 
-	// ErrKeyTooBig says that a deferred write needs the current value of a key
-	// that is larger than Options.MaxSeedBytes or Options.MaxSeedFields. The
-	// write was refused.
+	// ErrKeyTooBig says that a command needs the whole value of a key with
+	// deferred writes that is larger than Options.MaxSeedBytes or
+	// Options.MaxSeedFields: ZRANGE, LTRIM or SINTER, say. Commands that name
+	// members (HGET, SADD, ZINCRBY), pushes, deletion and expiry go on working on
+	// such a key. The command was refused.
 	ErrKeyTooBig = errors.New("resilient: the key is too big to be deferred")
 
 	// ErrBaseUnknown says that a deferred write, or a read of a key with
@@ -46,10 +48,21 @@ var (
 	// give it. The command was refused.
 	ErrBaseUnknown = errors.New("resilient: the key's current value can't be read from any replica")
 
-	// ErrPendingWrites says that a read was refused because there are deferred
-	// writes that it can't see yet: SCAN while any key has some, HSCAN of a key
-	// that does. Answering it from a replica would be wrong.
-	ErrPendingWrites = errors.New("resilient: deferred writes are in the way of this read")
+	// ErrPendingWrites says that a command was refused because its key has
+	// deferred writes that it can't see: DUMP or OBJECT of such a key, or any read
+	// of a key that a deferred script may have changed. Answering it from a replica
+	// would be wrong.
+	ErrPendingWrites = errors.New("resilient: deferred writes are in the way of this command")
+
+	// ErrPromisedID says that a deferred command names a stream entry by an id
+	// that was promised to the caller of a deferred XADD with a generated id. The
+	// primary will give the entry another id. The command was refused.
+	ErrPromisedID = errors.New("resilient: the stream entry's final id is not known yet")
+
+	// ErrDeadLettered says that a deferred write was not executed: the primary
+	// declined it with an error of its own, or its use had ended before the
+	// replay. It is kept in the journal directory. Only Receipt.Wait gives it.
+	ErrDeadLettered = errors.New("resilient: the deferred write is a dead letter")
 
 	// ErrNotSupported says that the command or method can't work through this
 	// client in any state: it would bind to one connection of the pool.

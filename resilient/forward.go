@@ -127,7 +127,9 @@ func (r *router) again(ctx context.Context, cmd redis.Cmder, q *request, doubtfu
 		rt := r.current()
 		switch way {
 		case wayRead:
-			return nil, true, r.forwardRead(ctx, cmd, rt)
+			return nil, true, r.readRemote(ctx, cmd, q, rt)
+		case wayMerge:
+			return nil, true, r.merge(ctx, cmd, q, rt)
 		case wayLocal:
 			done, err := r.answer(ctx, cmd, q, cause)
 			if refused := (*CommandError)(nil); done && doubtful && errors.As(err, &refused) {
@@ -195,6 +197,48 @@ func (r *router) forwardRead(ctx context.Context, cmd redis.Cmder, rt *route) er
 	}
 	return r.afterRead(ctx, cmd, rt, err)
 }
+
+// readRemote is forwardRead for a command whose arguments are known: while no
+// server takes writes it goes in a form that a replica accepts, and what comes
+// back refused all the same is refused.
+func (r *router) readRemote(ctx context.Context, cmd redis.Cmder, q *request, rt *route) error {
+	if rt.write != nil || !q.spec.MayWrite() {
+		return r.forwardRead(ctx, cmd, rt)
+	}
+	var sent redis.Cmder = &once{cmd}
+	if name := q.spec.ReplicaName(); name != q.name && q.class() == command.ClassRead && !q.malformed {
+		sent = newRenamed(cmd, name)
+	}
+	err := rt.read.Process(ctx, sent)
+	if err != nil && faultOf(err) == faultNotWritable {
+		return fail(cmd, r.refuse(q, ErrNoPrimary, err))
+	}
+	if err != nil && faultOf(err).ambiguous() && q.class() != command.ClassRead && q.class() != command.ClassPassthrough {
+		return fail(cmd, r.doubt(q.name, q.class(), err))
+	}
+	return err
+}
+
+// renamed sends a command under another name: a replica declines SORT in every
+// form, and takes SORT_RO. The reply is the command's own.
+type renamed struct {
+	redis.Cmder
+	args []any
+}
+
+func newRenamed(cmd redis.Cmder, name string) *renamed {
+	args := append([]any{name}, cmd.Args()[1:]...)
+	return &renamed{Cmder: cmd, args: args}
+}
+
+// Args are the arguments that go-redis sends.
+func (c *renamed) Args() []any { return c.args }
+
+// Name is the name under which go-redis sends the command.
+func (c *renamed) Name() string { return c.args[0].(string) }
+
+// NoRetry tells go-redis not to repeat the command.
+func (*renamed) NoRetry() bool { return true }
 
 // afterRead sends a read that no server answered to the next one, once the
 // topology has had a look.

@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/holdfast-cache/holdfast/internal/engine"
 	"github.com/holdfast-cache/holdfast/internal/journal"
 	"github.com/holdfast-cache/holdfast/internal/overlay"
 	"github.com/holdfast-cache/holdfast/internal/replay"
@@ -21,6 +24,7 @@ import (
 // order of the fields, and taken down in Close in the reverse order.
 type lifecycle struct {
 	options *Options
+	inner   *redis.Client // the application's own, in a Wrap; else nil
 	log     *slog.Logger
 	ctx     context.Context // ends with the client; everything in the background hangs on it
 	cancel  context.CancelFunc
@@ -58,15 +62,7 @@ func NewClient(u *redis.UniversalOptions, o *Options) (*Client, error) {
 	if err := errors.Join(validateUniversal(u), o.Validate(), o.checkDir()); err != nil {
 		return nil, err
 	}
-	l := &lifecycle{options: o.withDefaults()}
-	l.log = l.options.Logger
-	l.ctx, l.cancel = context.WithCancel(context.Background())
-	l.events = newEvents(l.options.Listener, l.log)
-	c, err := l.start(simpleOptions(u))
-	if err != nil {
-		return nil, errors.Join(err, l.teardown())
-	}
-	return c, nil
+	return newClient(simpleOptions(u), o, nil)
 }
 
 // start makes everything, and has the first look at the servers.
@@ -130,6 +126,7 @@ func (l *lifecycle) problem(text string) {
 func (l *lifecycle) build(base *redis.Options) error {
 	o := l.options
 	l.nodes = newNodeClients(base, o.OnNewNode)
+	l.nodes.adopt(l.inner)
 	single := *base
 	single.MaxRetries, single.DialerRetries, single.Protocol = -1, 1, 2
 	single.ContextTimeoutEnabled = true
@@ -140,8 +137,10 @@ func (l *lifecycle) build(base *redis.Options) error {
 	l.router = &router{
 		journal: l.journal, nodes: l.nodes, seed: base.Addr, db: base.DB, proto: base.Protocol,
 		maxRetries: retries(base.MaxRetries),
+		clock:      o.clock, rules: newRulebook(o), learned: new(learned), durability: durabilityOf(o),
 	}
 	l.router.newBreaker()
+	l.replicas.server = l.habits
 	l.monitor = topology.NewMonitor(topology.Options{
 		Seeds:    append([]string{base.Addr}, o.Nodes...),
 		Interval: o.ProbeInterval,
@@ -190,6 +189,8 @@ func (l *lifecycle) buildOverlay() error {
 		},
 		Now:      func() time.Time { return l.router.now() },
 		MaxBytes: o.MaxOverlayBytes,
+
+		EstimateCounters: o.EstimateCounters,
 	})
 	if err != nil {
 		return fmt.Errorf("resilient: %w", err)
@@ -236,8 +237,28 @@ func (l *lifecycle) recoverOne(rec journal.Record) bool {
 		commands = e.restore
 	}
 	return eachCommand(commands, func(_ []byte, args [][]byte) error {
-		return l.overlay.Recover(rec.Seq, rec.DB, args, rec.At.UnixMilli(), e.lapses)
+		keys, err := keysOf(args)
+		if err != nil {
+			return err
+		}
+		c := overlay.Command{Args: args, Keys: keys}
+		err = l.overlay.Recover(rec.Seq, rec.DB, c, rec.At.UnixMilli(), e.lapses)
+		if errors.Is(err, overlay.ErrNotServed) {
+			c.Unseen = true // deferred by a rule, such as a script
+			err = l.overlay.Recover(rec.Seq, rec.DB, c, rec.At.UnixMilli(), e.lapses)
+		}
+		return err
 	}) == nil
+}
+
+func durabilityOf(o *Options) Durability {
+	switch {
+	case o.Dir == "":
+		return DurabilityMemory
+	case o.Fsync != FsyncAlways:
+		return DurabilityOS
+	}
+	return DurabilityDisk
 }
 
 // buildDrain makes what sends the journal to a returned primary.
@@ -270,6 +291,7 @@ func (l *lifecycle) buildDrain(base *redis.Options) error {
 	r := l.router
 	r.cutover = d
 	r.failed = l.keeper.failed
+	r.replayed = l.source.await
 	r.accepted = func() {
 		d.replayer.Wake()
 		if l.monitor.View().State == topology.StateHealthy {
@@ -277,6 +299,18 @@ func (l *lifecycle) buildDrain(base *redis.Options) error {
 		}
 	}
 	return nil
+}
+
+// habits tells the overlay whose replies it imitates.
+func (l *lifecycle) habits(version string) {
+	number, valkey := strings.CutPrefix(version, "valkey ")
+	var v [3]int
+	for i, part := range strings.SplitN(number, ".", len(v)) {
+		v[i], _ = strconv.Atoi(part) // a suffix such as -rc1 counts as 0
+	}
+	if v[0] > 0 {
+		l.overlay.SetServer(engine.Server{Version: v[0]*10000 + v[1]*100 + v[2], Valkey: valkey})
+	}
 }
 
 // pending is the monitor's question whether there is anything to replay.

@@ -20,10 +20,35 @@ type nodeClients struct {
 	mu      sync.Mutex // guards clients and closed
 	clients map[string]*redis.Client
 	closed  bool
+
+	// primary is the client that finds the primary by itself, a failover client;
+	// nil without one.
+	primary *redis.Client
 }
 
 func newNodeClients(base *redis.Options, onNewNode func(*redis.Client)) *nodeClients {
 	return &nodeClients{base: base, onNewNode: onNewNode, clients: make(map[string]*redis.Client)}
+}
+
+// adopt takes the application's own client, for the server that it is made for.
+// It is called before any other method.
+func (n *nodeClients) adopt(c *redis.Client) {
+	switch {
+	case c == nil:
+	case isFailover(c):
+		n.primary = c
+	default:
+		n.clients[c.Options().Addr] = c
+	}
+}
+
+// live returns the client that commands go to while the server at addr is the
+// primary.
+func (n *nodeClients) live(addr string) *redis.Client {
+	if n.primary != nil && addr != "" {
+		return n.primary
+	}
+	return n.get(addr)
 }
 
 // get returns the client of the server at addr; nil once closed, or without an
@@ -60,6 +85,9 @@ func (n *nodeClients) poolStats() *redis.PoolStats {
 	for _, c := range n.clients {
 		addPool(&sum, c.PoolStats())
 	}
+	if n.primary != nil {
+		addPool(&sum, n.primary.PoolStats())
+	}
 	return &sum
 }
 
@@ -84,6 +112,9 @@ func (n *nodeClients) close() error {
 	var faults []error
 	for _, c := range clients {
 		faults = append(faults, c.Close())
+	}
+	if n.primary != nil {
+		faults = append(faults, n.primary.Close())
 	}
 	return errors.Join(faults...)
 }

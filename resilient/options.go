@@ -79,12 +79,30 @@ type Options struct {
 	// beyond it is refused with ErrOverlayFull. Default: 256 MiB; -1: no bound.
 	MaxOverlayBytes int64
 
-	// MaxSeedBytes is the longest string and MaxSeedFields the largest hash
-	// that is read from a replica because a deferred write needs its current
-	// value; what is larger is refused with ErrKeyTooBig, so that no replica is
-	// stalled. Defaults: 1 MiB, 4096 fields.
+	// MaxSeedBytes is the longest string, and MaxSeedFields the largest hash,
+	// list, set, sorted set or stream, that is read whole from a replica because
+	// a deferred write needs its current value. Of larger ones only the members
+	// that commands name are read, so that no replica is stalled; commands that
+	// need the whole are refused with ErrKeyTooBig. Defaults: 1 MiB, 4096
+	// elements.
 	MaxSeedBytes  int64
 	MaxSeedFields int64
+
+	// Rules say, each in a line, what becomes of commands while there is no
+	// primary, where that is not what the command table says. The first that
+	// matches counts. Default: none.
+	Rules []Rule
+
+	// Policy is asked before Rules; its zero Decision leaves it to them. It costs
+	// its own time for every write in an outage. Default: none.
+	Policy Policy
+
+	// EstimateCounters lets INCR, DECR, HINCRBY and their like be deferred when no
+	// server can tell the counter's value: the reply is then counted from this
+	// process's writes alone, and the receipt says that it is an estimate. Default:
+	// off, which refuses them with ErrBaseUnknown, because such replies are often
+	// used as identities.
+	EstimateCounters bool
 
 	// ProbeInterval is the time between two looks at every server while
 	// healthy, jittered by a tenth; in an outage they come more often.
@@ -119,6 +137,10 @@ type Options struct {
 	// MeterProvider makes the metrics listed in docs/metrics.md. Default: the
 	// global one of OpenTelemetry, which does nothing until it is set.
 	MeterProvider metric.MeterProvider
+
+	// clock is where deadlines count from. Tests stop a write there, between its
+	// decision and the journal.
+	clock func() time.Time
 }
 
 // withDefaults returns a copy in which every zero value is its default.
@@ -135,6 +157,9 @@ func (o *Options) withDefaults() *Options {
 	orDefault(&out.ProbeInterval, DefaultProbeInterval)
 	orDefault(&out.ProbeTimeout, DefaultProbeTimeout)
 	orDefault(&out.ReplicaAckTimeout, DefaultReplicaAckTimeout)
+	if out.clock == nil {
+		out.clock = time.Now
+	}
 	if out.Logger == nil {
 		out.Logger = slog.Default()
 	}
@@ -181,6 +206,9 @@ func (o *Options) Validate() error {
 		if f.value < 0 {
 			fault("Options.%s is negative; leave it 0 for the default", f.name)
 		}
+	}
+	if err := validateRules(o.Rules); err != nil {
+		faults = append(faults, err)
 	}
 	if o.MaxOverlayBytes < -1 {
 		fault("Options.MaxOverlayBytes is negative; use -1 for no bound, 0 for the default")

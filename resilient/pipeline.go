@@ -8,7 +8,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/holdfast-cache/holdfast/internal/command"
-	"github.com/holdfast-cache/holdfast/internal/journal"
 )
 
 // pipeline is the way of a pipeline or a transaction. It is the innermost
@@ -154,7 +153,7 @@ func (r *router) pipelineSlow(ctx context.Context, cmds []redis.Cmder) error {
 	}
 	p.flush(ctx)
 	for _, a := range p.answered {
-		if err := r.awaitCommit(ctx, a.cmd.Name(), a.class, a.ticket); err != nil {
+		if err := r.awaitCommit(ctx, a.cmd.Name(), a.class, &a.out); err != nil {
 			_ = fail(a.cmd, err)
 		}
 	}
@@ -170,9 +169,9 @@ type slowPipeline struct {
 
 // answered is a command that has its reply before its entry is durable.
 type answered struct {
-	cmd    redis.Cmder
-	class  command.Class
-	ticket journal.Ticket
+	cmd   redis.Cmder
+	class command.Class
+	out   outcome
 }
 
 // take decides one command. Its error becomes the command's.
@@ -190,6 +189,14 @@ func (p *slowPipeline) take(ctx context.Context, cmd redis.Cmder) {
 		case err != nil:
 			_ = fail(cmd, err)
 			return
+		case way == wayMerge:
+			p.flush(ctx)
+			_ = p.merge(ctx, cmd, q, p.current()) // its error is the command's
+			return
+		case way == wayRead && !live && q.spec.MayWrite():
+			p.flush(ctx)
+			_ = p.readRemote(ctx, cmd, q, p.current()) // its error is the command's
+			return
 		case way != wayLocal:
 			p.batch = append(p.batch, cmd)
 			return
@@ -197,7 +204,7 @@ func (p *slowPipeline) take(ctx context.Context, cmd redis.Cmder) {
 		if live {
 			p.flush(ctx) // what came before must not be overtaken
 		}
-		reply, ticket, err := p.accept(ctx, q)
+		out, err := p.accept(ctx, q)
 		switch {
 		case err == errLive: //nolint:errorlint // a private sentinel, never wrapped
 			p.flush(ctx)
@@ -206,9 +213,9 @@ func (p *slowPipeline) take(ctx context.Context, cmd redis.Cmder) {
 			_ = fail(cmd, p.refuse(q, err, nil))
 			return
 		}
-		_ = p.deliver(ctx, cmd, q, reply, ticket) // its error is the command's
-		if ticket.Seq() != 0 {
-			p.answered = append(p.answered, answered{cmd: cmd, class: q.class(), ticket: ticket})
+		_ = p.deliver(ctx, cmd, q, &out) // its error is the command's
+		if out.ticket.Seq() != 0 {
+			p.answered = append(p.answered, answered{cmd: cmd, class: q.class(), out: out})
 		}
 		return
 	}
@@ -250,85 +257,6 @@ func (r *router) readBatch(ctx context.Context, rt *route, cmds []redis.Cmder) {
 			_ = r.afterRead(ctx, cmd, rt, err) // its error is the command's
 		}
 	}
-}
-
-// transaction sends a MULTI…EXEC as a whole, or refuses it as a whole.
-func (r *router) transaction(ctx context.Context, rt *route, cmds []redis.Cmder) error {
-	inner := cmds[1 : len(cmds)-1]
-	if err := r.barredAny(ctx, rt, inner); err != nil {
-		return failAll(cmds, err)
-	}
-	rt, err := r.settleTx(ctx, inner)
-	if err != nil {
-		return failAll(cmds, err)
-	}
-	pipe := rt.write.TxPipeline()
-	for _, cmd := range inner {
-		_ = pipe.Process(ctx, &once{cmd}) // only queues
-	}
-	_, err = pipe.Exec(ctx)
-	if err == nil {
-		return nil
-	}
-	return r.afterTx(rt, cmds, err)
-}
-
-// settleTx returns the live route once no key of the transaction has deferred
-// writes; they can't be waited for in an outage.
-func (r *router) settleTx(ctx context.Context, inner []redis.Cmder) (*route, error) {
-	for _, cmd := range inner {
-		if r.current().write == nil {
-			break
-		}
-		if r.quiet() {
-			continue
-		}
-		q, err := newRequest(ctx, r.side, cmd)
-		if err != nil {
-			return nil, err
-		}
-		err = r.settleWhole(ctx, q)
-		q.free()
-		if err != nil {
-			return nil, err
-		}
-	}
-	if rt := r.current(); rt.write != nil {
-		return rt, nil
-	}
-	return nil, r.refuseName("multi", command.ClassTransaction, ErrNoPrimary, nil)
-}
-
-// afterTx judges a transaction that came back with an error.
-func (r *router) afterTx(rt *route, cmds []redis.Cmder, err error) error {
-	f := faultOfTx(cmds[1:len(cmds)-1], err)
-	if f == faultNone || f == faultBusy {
-		return err
-	}
-	r.signal(rt.view.Primary.Addr, f, err)
-	if f.ambiguous() {
-		return failAll(cmds, r.doubt("multi", command.ClassTransaction, err))
-	}
-	return failAll(cmds, r.refuseName("multi", command.ClassTransaction, ErrNoPrimary, err))
-}
-
-// faultOfTx sorts the error of a transaction. A reply is only a fault when it
-// says that nothing was executed, EXECABORT: else it is the reply of one of the
-// commands, and the others were executed.
-func faultOfTx(inner []redis.Cmder, err error) fault {
-	if !isReply(err) {
-		return faultOf(err)
-	}
-	if !redis.IsExecAbortError(err) {
-		return faultNone
-	}
-	for _, cmd := range inner {
-		// Refused while queueing: the server's reason is with the command.
-		if faultOf(cmd.Err()) == faultNotWritable {
-			return faultNotWritable
-		}
-	}
-	return faultOf(err)
 }
 
 // isReply reports whether the error is a server's answer rather than a failure

@@ -5,34 +5,36 @@ import (
 	"errors"
 	"time"
 
-	"github.com/holdfast-cache/holdfast/internal/command"
 	"github.com/holdfast-cache/holdfast/internal/journal"
 	"github.com/holdfast-cache/holdfast/internal/overlay"
 	"github.com/holdfast-cache/holdfast/internal/resp"
 )
 
-// A record's Meta, 21 bytes, little endian:
+// A record's Meta, 29 bytes, little endian:
 //
 //	 0  1  flags
 //	 1  8  Effect.Lapses: from then on the write is not replayed; 0: never
 //	 9  8  Effect.Until: from then on the restoring commands are replayed; 0: never
-//	17  4  length of the write itself; the restoring commands follow it in Body
+//	17  8  Decision.UsefulUntil: from then on the write is a dead letter; 0: never
+//	25  4  length of the write itself, one command or those of a transaction; the
+//	       restoring commands follow it in Body
 const (
-	metaSize       = 21
+	metaSize       = 29
 	metaRepeatable = 1 << 0 // executing it twice in a row is as executing it once
 )
 
 var errRecord = errors.New("resilient: a journal record is not one of ours")
 
 // newRecord is what the journal keeps of a write.
-func newRecord(db int, args [][]byte, body []byte, effect overlay.Effect) journal.Record {
+func newRecord(db int, body []byte, repeatable bool, useful int64, effect overlay.Effect) journal.Record {
 	meta := make([]byte, metaSize)
-	if command.Lookup(string(args[0])).Repeatable(args) {
+	if repeatable {
 		meta[0] |= metaRepeatable
 	}
 	binary.LittleEndian.PutUint64(meta[1:], uint64(effect.Lapses))
 	binary.LittleEndian.PutUint64(meta[9:], uint64(effect.Until))
-	binary.LittleEndian.PutUint32(meta[17:], uint32(len(body)))
+	binary.LittleEndian.PutUint64(meta[17:], uint64(useful))
+	binary.LittleEndian.PutUint32(meta[25:], uint32(len(body)))
 	if len(effect.Restore) > 0 {
 		body = append(body[:len(body):len(body)], effect.Restore...)
 	}
@@ -43,7 +45,8 @@ func newRecord(db int, args [][]byte, body []byte, effect overlay.Effect) journa
 type entry struct {
 	repeatable    bool
 	lapses, until int64
-	write         []byte // the command
+	useful        int64
+	write         []byte // the command, or those of a transaction
 	restore       []byte // the commands in its place after until; may be empty
 }
 
@@ -52,7 +55,7 @@ func parseRecord(rec journal.Record) (entry, error) {
 	if len(m) < metaSize {
 		return entry{}, errRecord
 	}
-	n := int(binary.LittleEndian.Uint32(m[17:]))
+	n := int(binary.LittleEndian.Uint32(m[25:]))
 	if n == 0 || n > len(rec.Body) {
 		return entry{}, errRecord
 	}
@@ -60,6 +63,7 @@ func parseRecord(rec journal.Record) (entry, error) {
 		repeatable: m[0]&metaRepeatable != 0,
 		lapses:     int64(binary.LittleEndian.Uint64(m[1:])),
 		until:      int64(binary.LittleEndian.Uint64(m[9:])),
+		useful:     int64(binary.LittleEndian.Uint64(m[17:])),
 		write:      rec.Body[:n:n],
 		restore:    rec.Body[n:],
 	}, nil
@@ -73,6 +77,9 @@ const lapseMargin = time.Second
 func (e *entry) lapsed(now time.Time) bool {
 	return e.lapses != 0 && e.lapses <= now.Add(lapseMargin).UnixMilli()
 }
+
+// stale reports whether the write's use has ended.
+func (e *entry) stale(now time.Time) bool { return e.useful != 0 && e.useful <= now.UnixMilli() }
 
 // stands reports whether the key that the write rests on is still there, so
 // that the write itself can be sent.

@@ -13,6 +13,8 @@ import (
 // reported as unconfirmed. A server that never answered, or was a primary when it
 // went away, is not waited for. Safe for concurrent use.
 type replicas struct {
+	server func(version string) // told the version of each that answers
+
 	mu   sync.Mutex // guards last
 	last map[string]topology.NodeReport
 }
@@ -24,6 +26,7 @@ func (r *replicas) probe(
 	return func(ctx context.Context, addr string) topology.NodeReport {
 		n := ask(ctx, addr)
 		if n.Answered() {
+			r.server(n.Version)
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			if r.last == nil {

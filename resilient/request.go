@@ -3,6 +3,7 @@ package resilient
 import (
 	"context"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,7 +27,10 @@ type request struct {
 	keys [][]byte      // those that are keys, in body
 	// malformed says that the keys can't be told: the server will refuse it.
 	malformed bool
-	idx       []int // scratch
+	idx       []int // which of args are keys
+
+	ruled    bool // decision has been asked for
+	decision Decision
 }
 
 var requests = sync.Pool{New: func() any { return new(request) }}
@@ -77,6 +81,14 @@ func (q *request) free() {
 	}
 	*q = request{body: q.body[:0], args: q.args[:0], keys: q.keys[:0], idx: q.idx[:0]}
 	requests.Put(q)
+}
+
+// fullName is the command's name, of a container with its subcommand.
+func (q *request) fullName() string {
+	if q.spec.Container() && len(q.args) > 1 {
+		return q.name + "|" + strings.ToLower(string(q.args[1]))
+	}
+	return q.name
 }
 
 // class is what the command table says of these arguments.

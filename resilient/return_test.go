@@ -157,7 +157,12 @@ func TestAllServersKilled(t *testing.T) {
 	if err := c.MGet(ctx, "k", "n").Err(); err == nil {
 		t.Error("MGET of a held and an unreadable key has no error")
 	}
-	refused(t, c.LPush(ctx, "l", 1).Err(), "lpush", "accumulating write")
+	// A push is accepted with the length that this process knows of.
+	tracked, receipt := resilient.WithReceipt(ctx)
+	if n, err := c.LPush(tracked, "l", 1).Result(); n != 1 || err != nil || receipt.Exact() {
+		t.Errorf("LPUSH with no server: %d, %v, exact %v", n, err, receipt.Exact())
+	}
+	refused(t, c.LPop(ctx, "l").Err(), "lpop", "claiming write")
 	if took := time.Since(begun); took > testPatience {
 		t.Errorf("all of that took %v", took)
 	}
@@ -166,6 +171,10 @@ func TestAllServersKilled(t *testing.T) {
 	}
 	flush(t, c)
 	waitState(t, c, resilient.StateHealthy)
+	check(t, receipt.Wait(ctx))
+	if n := g.Node(0).Client().LLen(ctx, "l").Val(); n != 1 {
+		t.Errorf("the list has %d elements", n)
+	}
 	if got := fmt.Sprint(g.Node(0).Client().MGet(ctx, "n", "k").Val()); got != "[10 vw]" {
 		t.Errorf("in Redis: %s", got)
 	}

@@ -47,6 +47,12 @@ type router struct {
 	breaker *gobreaker.TwoStepCircuitBreaker[any]
 	tripped atomic.Bool // the breaker has failures on record, or is open
 
+	clock      func() time.Time
+	rules      *rulebook
+	learned    *learned
+	durability Durability
+	replayed   func(context.Context, []uint64) error // waits for the fate of entries
+
 	accepted func() // tells the replay that an entry is durable
 	failed   func() // tells the keeper that the journal failed
 
@@ -96,7 +102,7 @@ func (r *router) reroute(old *route, view *topology.View) *route {
 	default:
 		addr = ""
 	}
-	if c := r.nodes.get(addr); c != nil {
+	if c := r.nodes.live(addr); c != nil {
 		rt.write = c
 	}
 	// A route that lost the race is used once and made again.
@@ -112,7 +118,7 @@ func (r *router) quiet() bool {
 // now is the shard's time: deadlines are the server's to judge. The overlay asks
 // for it under its locks, so it makes no route.
 func (r *router) now() time.Time {
-	return time.Now().Add(r.monitor.View().ClockSkew)
+	return r.clock().Add(r.monitor.View().ClockSkew)
 }
 
 // process is the way of one command. It is the innermost hook of the facade.
@@ -157,7 +163,7 @@ func (r *router) processRequest(ctx context.Context, cmd redis.Cmder, q *request
 		rt := r.current()
 		switch way {
 		case wayRead:
-			return r.forwardRead(ctx, cmd, rt)
+			return r.readRemote(ctx, cmd, q, rt)
 		case wayForward:
 			if rt.write == nil {
 				continue // lost again between the decision and here
@@ -168,6 +174,8 @@ func (r *router) processRequest(ctx context.Context, cmd redis.Cmder, q *request
 			if done {
 				return err
 			}
+		case wayMerge:
+			return r.merge(ctx, cmd, q, rt)
 		case wayInvalid: // decide gives it only with an error
 		}
 	}
@@ -176,15 +184,15 @@ func (r *router) processRequest(ctx context.Context, cmd redis.Cmder, q *request
 // answer answers cmd from the overlay and, for a write, from the journal. It is
 // not done when the shard turned out to take the command itself.
 func (r *router) answer(ctx context.Context, cmd redis.Cmder, q *request, cause error) (done bool, err error) {
-	reply, ticket, err := r.accept(ctx, q)
+	out, err := r.accept(ctx, q)
 	switch {
 	case err == errLive: //nolint:errorlint // a private sentinel, never wrapped
 		return false, nil
 	case err != nil:
 		return true, fail(cmd, r.refuse(q, err, cause))
 	}
-	err = r.deliver(ctx, cmd, q, reply, ticket)
-	if lost := r.awaitCommit(ctx, q.name, q.class(), ticket); lost != nil {
+	err = r.deliver(ctx, cmd, q, &out)
+	if lost := r.awaitCommit(ctx, q.name, q.class(), &out); lost != nil {
 		return true, fail(cmd, lost)
 	}
 	return true, err
@@ -192,9 +200,9 @@ func (r *router) answer(ctx context.Context, cmd redis.Cmder, q *request, cause 
 
 // deliver gives the command its reply. That fails only when the client is being
 // closed; a write is accepted by then, so its caller must not hear otherwise.
-func (r *router) deliver(ctx context.Context, cmd redis.Cmder, q *request, reply []byte, ticket journal.Ticket) error {
-	err := r.side.deliver(ctx, cmd, reply)
-	if err != nil && ticket.Seq() != 0 && !isReply(err) {
+func (r *router) deliver(ctx context.Context, cmd redis.Cmder, q *request, out *outcome) error {
+	err := r.side.deliver(ctx, cmd, out.reply)
+	if err != nil && out.ticket.Seq() != 0 && !isReply(err) {
 		return fail(cmd, r.doubt(q.name, q.class(), err))
 	}
 	return err
@@ -208,49 +216,81 @@ const (
 	wayRead        // to where reads go
 	wayForward     // to the primary
 	wayLocal       // to the overlay and the journal
+	wayMerge       // to a server and the overlay: a read over all keys
 )
 
 // decide chooses the way of a command while the shard has no primary or while
 // keys have deferred writes. It waits where a write has to wait for its key.
 func (r *router) decide(ctx context.Context, q *request, cause error) (way, error) {
-	if q.spec != nil && !q.spec.MayWrite() {
-		return r.decideRead(q)
+	if q.spec == nil {
+		return r.decideUnknown(ctx, q, cause)
 	}
 	class := q.class()
-	live := r.current().write != nil
-	// Some reads are writes to Redis in every form (SORT, GEORADIUS): a replica
-	// declines them.
-	if class == command.ClassPassthrough || class == command.ClassRead && (live || q.spec.Container()) {
+	if !q.spec.MayWrite() || class == command.ClassPassthrough || class == command.ClassRead {
 		return r.decideRead(q)
 	}
-	if live {
-		return r.settle(ctx, q)
+	if err := r.rule(ctx, q); err != nil {
+		return wayInvalid, r.refuse(q, err, cause)
 	}
-	if !q.spec.Deferrable(q.args) {
+	switch {
+	case r.current().write != nil:
+		return r.settle(ctx, q)
+	case q.decision.action == actionForward:
+		return wayRead, nil
+	case q.decision.action == actionRefuse:
+		return wayInvalid, r.refuse(q, errRuled, cause)
+	case !q.deferrable():
 		return wayInvalid, r.refuse(q, ErrNoPrimary, cause)
 	}
 	return wayLocal, nil
+}
+
+// rule asks the rules about a command, once.
+func (r *router) rule(ctx context.Context, q *request) (err error) {
+	if !q.ruled {
+		q.decision, err = r.rules.of(ctx, q)
+		q.ruled = err == nil
+	}
+	return err
+}
+
+// deferrable reports whether the command may go into the journal: by rule, or
+// else by the command table.
+func (q *request) deferrable() bool {
+	switch q.decision.action {
+	case actionDefer:
+		return true
+	case actionForward, actionRefuse:
+		return false
+	case actionDefault:
+	}
+	return q.spec.Deferrable(q.args)
 }
 
 func (r *router) decideRead(q *request) (way, error) {
 	if r.quiet() {
 		return wayRead, nil
 	}
-	if q.spec != nil && q.spec.Keyspace() {
-		return wayInvalid, r.refuse(q, errPendingKeys, nil)
-	}
-	pending := false
-	for _, key := range q.keys {
-		_, held := r.overlay.Held(r.db, string(key))
-		pending = pending || held
+	if q.spec.Keyspace() {
+		return wayMerge, nil
 	}
 	switch {
-	case !pending:
+	case !r.anyPending(q):
 		return wayRead, nil
-	case q.spec != nil && q.spec.Served():
+	case q.spec.Served():
 		return wayLocal, nil
 	}
 	return wayInvalid, r.refuse(q, errPendingKey, nil)
+}
+
+// anyPending reports whether a key of the command has deferred writes.
+func (r *router) anyPending(q *request) bool {
+	for _, key := range q.keys {
+		if _, held := r.overlay.Held(r.db, string(key)); held {
+			return true
+		}
+	}
+	return false
 }
 
 // barred refuses what can't be let through in any state.

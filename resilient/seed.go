@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/holdfast-cache/holdfast/internal/engine"
 	"github.com/holdfast-cache/holdfast/internal/overlay"
 	"github.com/holdfast-cache/holdfast/internal/topology"
 )
@@ -31,13 +32,34 @@ const seedTimeout = 2 * time.Second
 var errNoServer = errors.New("resilient: no server answers")
 
 // Seed implements overlay.Source.
-func (s *seedSource) Seed(ctx context.Context, keys []overlay.Key, depth overlay.Depth) ([]overlay.Seed, error) {
+func (s *seedSource) Seed(ctx context.Context, keys []overlay.Key, depth overlay.Depth) (seeds []overlay.Seed, err error) {
+	err = s.ask(ctx, func(ctx context.Context, seeder *overlay.Seeder) (err error) {
+		seeds, err = seeder.Seed(ctx, keys, depth)
+		return err
+	})
+	return seeds, err
+}
+
+// Members implements overlay.Source.
+func (s *seedSource) Members(
+	ctx context.Context, key overlay.Key, typ engine.Type, members [][]byte,
+) (facts []engine.Fact, err error) {
+	err = s.ask(ctx, func(ctx context.Context, seeder *overlay.Seeder) (err error) {
+		facts, err = seeder.Members(ctx, key, typ, members)
+		return err
+	})
+	return facts, err
+}
+
+// ask has the server read that is the right one at this time, and again where
+// that has changed meanwhile.
+func (s *seedSource) ask(ctx context.Context, read func(context.Context, *overlay.Seeder) error) error {
 	bounded, cancel := context.WithTimeout(ctx, seedTimeout)
 	defer cancel()
 	for {
 		view, err := s.settled(bounded)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		addr := view.ReadFrom
 		if view.Live {
@@ -45,9 +67,9 @@ func (s *seedSource) Seed(ctx context.Context, keys []overlay.Key, depth overlay
 		}
 		seeder, err := s.seeder(addr)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		seeds, err := seeder.Seed(bounded, keys, depth)
+		err = read(bounded, seeder)
 		if deadline, ok := ctx.Deadline(); err != nil && ok && !time.Now().Before(deadline) {
 			<-ctx.Done() // the connection noticed the deadline first
 		}
@@ -57,7 +79,7 @@ func (s *seedSource) Seed(ctx context.Context, keys []overlay.Key, depth overlay
 		case err != nil && ctx.Err() == nil:
 			s.monitor.Signal(topology.Signal{Kind: topology.SignalAmbiguous, Addr: addr, At: time.Now()})
 		}
-		return seeds, err
+		return err
 	}
 }
 

@@ -3,8 +3,6 @@ package resilient
 import (
 	"context"
 	"time"
-
-	"github.com/holdfast-cache/holdfast/internal/command"
 )
 
 // How often a waiting write looks again at what nobody tells it of: the route
@@ -18,7 +16,7 @@ const settleTick = 20 * time.Millisecond
 // ends; only while replicas are slow to confirm they queue all the same. What
 // can't be deferred waits in any case, bounded by its context.
 func (r *router) settle(ctx context.Context, q *request) (way, error) {
-	deferrable := q.spec.Deferrable(q.args)
+	deferrable := q.deferrable()
 	for {
 		rt := r.current()
 		if rt.write == nil {
@@ -31,7 +29,7 @@ func (r *router) settle(ctx context.Context, q *request) (way, error) {
 		switch {
 		case !pending:
 			return wayForward, nil
-		case deferrable && (!rt.view.Live || !r.cutover.near(last) || r.cutover.stalled()):
+		case deferrable && !q.barrier() && (!rt.view.Live || !r.cutover.near(last) || r.cutover.stalled()):
 			return wayLocal, nil
 		}
 		if err := r.awaitRelease(ctx, q, key); err != nil {
@@ -56,12 +54,12 @@ func (r *router) settleWhole(ctx context.Context, q *request) error {
 }
 
 // pendingOf returns the command's key with the newest deferred write, and that
-// write. A command without keys (FLUSHALL, a script that declares none) is
-// pending as long as any key is.
+// write. A barrier is pending as long as any key is: FLUSHALL, SWAPDB, a script,
+// which may touch keys that it doesn't name, a claim, whose winner goes by what
+// other keys say, and a command that is not in the table.
 func (r *router) pendingOf(q *request) (key string, last uint64, pending bool) {
-	if len(q.keys) == 0 {
-		harmless := q.malformed || q.class() == command.ClassPublish
-		return "", 0, !harmless && !r.quiet()
+	if q.barrier() {
+		return "", 0, !r.quiet()
 	}
 	for _, k := range q.keys {
 		if seq, held := r.overlay.Held(r.db, string(k)); held && seq >= last {
@@ -71,12 +69,17 @@ func (r *router) pendingOf(q *request) (key string, last uint64, pending bool) {
 	return key, last, pending
 }
 
+// barrier reports whether the command must not pass any deferred write.
+func (q *request) barrier() bool {
+	return !q.malformed && q.spec.Barrier(q.args) // what is malformed the server refuses
+}
+
 // awaitRelease waits for a key's release, for a moment at most. The error is the
 // context's.
 func (r *router) awaitRelease(ctx context.Context, q *request, key string) error {
 	tick, cancel := context.WithTimeout(ctx, settleTick)
 	defer cancel()
-	if len(q.keys) == 0 {
+	if q.barrier() {
 		<-tick.Done()
 	} else {
 		_ = r.overlay.Await(tick, r.db, key) // whether it was released is looked at again

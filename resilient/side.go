@@ -40,12 +40,29 @@ func newSide(proto int) *side { return &side{proto: proto} }
 // deliver has cmd read reply, one RESP value. The error is what go-redis makes
 // of it: redis.Nil for a null, a redis.Error for an error reply.
 func (s *side) deliver(ctx context.Context, cmd redis.Cmder, reply []byte) error {
+	if done, err := direct(cmd, reply); done {
+		return err
+	}
+	return s.read(ctx, cmd, reply)
+}
+
+// read is deliver through go-redis's reader, for any type of command and reply.
+func (s *side) read(ctx context.Context, cmd redis.Cmder, reply []byte) (err error) {
 	c, err := s.take()
 	if err != nil {
 		cmd.SetErr(err)
 		return err
 	}
-	defer s.put(c)
+	defer func() {
+		// go-redis panics on some replies that the command does not expect. What is
+		// left of this client is not used again.
+		if p := recover(); p != nil {
+			_ = c.redis.Close() // a buffer: nothing to fail
+			err = fail(cmd, errReplyShape)
+			return
+		}
+		s.put(c)
+	}()
 	c.reply = reply
 	// The answer is there already: a context that ends now must not leave half
 	// of it on the connection.

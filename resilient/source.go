@@ -30,6 +30,7 @@ type journalSource struct {
 	reader   *journal.Reader
 	next     uint64 // the sequence that reader is at
 	progress replay.Progress
+	trimmed  chan struct{} // closed at the next Trim
 }
 
 func newJournalSource(
@@ -40,6 +41,7 @@ func newJournalSource(
 		ctx: ctx, journal: j, overlay: o, now: now, log: log,
 		reader: j.NewReader(1), next: 1,
 		progress: replay.Progress{Acked: p.Acked, ReplID: p.ReplID},
+		trimmed:  make(chan struct{}),
 	}
 }
 
@@ -70,8 +72,12 @@ func (s *journalSource) Read(dst []replay.Entry, after uint64, maxEntries, maxBy
 		}
 		for _, rec := range records {
 			s.next = rec.Seq + 1
-			if !s.journal.IsDead(rec.Seq) {
-				dst = s.appendEntries(dst, rec)
+			if s.journal.IsDead(rec.Seq) {
+				continue
+			}
+			if dst, err = s.appendEntries(dst, rec); err != nil {
+				s.next = 0
+				return dst[:start], err
 			}
 		}
 	}
@@ -82,27 +88,52 @@ func (s *journalSource) Read(dst []replay.Entry, after uint64, maxEntries, maxBy
 // or, where its key's former deadline has passed, the commands that restore the
 // key; or nothing, where the write's own has. Then, and for a record that can't
 // be read, an entry still stands in for it, so that the fence counts it.
-func (s *journalSource) appendEntries(dst []replay.Entry, rec journal.Record) []replay.Entry {
+func (s *journalSource) appendEntries(dst []replay.Entry, rec journal.Record) ([]replay.Entry, error) {
 	e, err := parseRecord(rec)
 	now := s.now()
 	switch {
 	case err != nil:
-		return append(dst, replay.Entry{Seq: rec.Seq, Cmd: rec.Body}) // malformed: a dead letter
+		return append(dst, replay.Entry{Seq: rec.Seq, Cmd: rec.Body}), nil // malformed: a dead letter
+	case e.stale(now):
+		if err := s.setAside(rec, "its use had ended before it could be replayed"); err != nil {
+			return dst, err
+		}
+		return append(dst, replay.Entry{Seq: rec.Seq, Cmd: standIn, Repeatable: true, Uncounted: true}), nil
 	case e.lapsed(now):
 		s.expired.Add(1)
-		return append(dst, replay.Entry{Seq: rec.Seq, Cmd: lapsedForm(e.write), Repeatable: true, Uncounted: true})
-	case e.stands(now):
-		return append(dst, replay.Entry{Seq: rec.Seq, Cmd: e.write, Repeatable: e.repeatable})
+		return append(dst, replay.Entry{Seq: rec.Seq, Cmd: lapsedForm(e.write), Repeatable: true, Uncounted: true}), nil
+	}
+	commands := e.write
+	restored := !e.stands(now)
+	if restored {
+		commands = e.restore
 	}
 	start := len(dst)
-	err = eachCommand(e.restore, func(cmd []byte, _ [][]byte) error {
-		dst = append(dst, replay.Entry{Seq: rec.Seq, Cmd: cmd, Repeatable: true, Uncounted: len(dst) > start})
+	err = eachCommand(commands, func(cmd []byte, args [][]byte) error {
+		dst = append(dst, replay.Entry{
+			Seq: rec.Seq, Cmd: cmd, Uncounted: len(dst) > start,
+			// A unit of several is as repeatable as its commands only where these
+			// don't build on each other, which is not looked into.
+			Repeatable: restored || e.repeatable,
+		})
 		return nil
 	})
 	if err != nil {
-		return append(dst[:start], replay.Entry{Seq: rec.Seq, Cmd: rec.Body}) // malformed: a dead letter
+		return append(dst[:start], replay.Entry{Seq: rec.Seq, Cmd: rec.Body}), nil // malformed: a dead letter
 	}
-	return dst
+	return dst, nil
+}
+
+// standIn is sent where nothing is: it changes nothing on any server.
+var standIn = resp.AppendCommandStrings(nil, "ECHO", "")
+
+// setAside makes a dead letter of a record that is not to be sent.
+func (s *journalSource) setAside(rec journal.Record, reason string) error {
+	if err := s.journal.DeadLetter(s.ctx, rec, reason); err != nil {
+		return err
+	}
+	s.log.Warn("a deferred write is kept as a dead letter", slog.Uint64("seq", rec.Seq), slog.String("reason", reason))
+	return nil
 }
 
 // lapsedForm is what is sent for a write whose key's deadline has passed. A write
@@ -172,7 +203,43 @@ func (s *journalSource) Trim(upTo uint64, _ bool) error {
 		s.log.Warn("the journal could not give disk back", slog.Any("error", err))
 	}
 	s.overlay.Trim(upTo)
+	s.progressed()
 	return s.rest()
+}
+
+// progressed wakes those who wait for the fate of a write.
+func (s *journalSource) progressed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.trimmed)
+	s.trimmed = make(chan struct{})
+}
+
+// await waits until the entries have been trimmed. The error is that one is a
+// dead letter, or that the context or the client has ended.
+func (s *journalSource) await(ctx context.Context, seqs []uint64) error {
+	for {
+		s.mu.Lock()
+		trimmed := s.trimmed
+		s.mu.Unlock()
+		last := uint64(0)
+		for _, seq := range seqs {
+			if s.journal.IsDead(seq) {
+				return ErrDeadLettered
+			}
+			last = max(last, seq)
+		}
+		if last <= s.Bounds().Trimmed {
+			return nil
+		}
+		select {
+		case <-trimmed:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.ctx.Done():
+			return ErrClosed
+		}
+	}
 }
 
 // rest lets go of the segment that the reader is in when there is nothing left

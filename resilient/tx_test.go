@@ -3,6 +3,7 @@ package resilient_test
 import (
 	"context"
 	"errors"
+	"strconv"
 	"testing"
 	"time"
 
@@ -21,9 +22,10 @@ func addOne(ctx context.Context) func(redis.Pipeliner) error {
 	}
 }
 
-// TestTransactionsAreRefusedInAnOutage as a whole: none of their commands is
-// deferred or answered.
-func TestTransactionsAreRefusedInAnOutage(t *testing.T) {
+// TestTransactionInAnOutage: a transaction of commands that can be deferred is one
+// entry of the journal, and answered as by EXEC; one with any other command is
+// refused whole.
+func TestTransactionInAnOutage(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	g := redistest.StartT(t, redistest.Options{Replicas: 1})
@@ -32,33 +34,56 @@ func TestTransactionsAreRefusedInAnOutage(t *testing.T) {
 	check(t, g.WaitSynced(ctx))
 	check(t, g.Cycle(ctx))
 	// The first one meets the outage itself.
-	for range 2 {
-		cmds, err := c.TxPipelined(ctx, addOne(ctx))
-		refused(t, err, "multi", "transaction")
-		for _, cmd := range cmds {
-			refused(t, cmd.Err(), "multi", "transaction")
+	for i := range 2 {
+		tracked, receipt := resilient.WithReceipt(ctx)
+		cmds, err := c.TxPipelined(tracked, addOne(ctx))
+		check(t, err)
+		before, after := cmds[0].(*redis.StringCmd).Val(), cmds[1].(*redis.IntCmd).Val()
+		if before != strconv.Itoa(i+1) || after != int64(i+2) || receipt.Deferred() != 1 || !receipt.Exact() {
+			t.Errorf("transaction %d: %q, %d; %d entries", i, before, after, receipt.Deferred())
 		}
+	}
+	cmds, err := c.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		p.Incr(ctx, "n")
+		p.LPop(ctx, "l")
+		return nil
+	})
+	refused(t, err, "multi", "transaction")
+	for _, cmd := range cmds {
+		refused(t, cmd.Err(), "multi", "transaction")
+	}
+	// A command that fails does not take the others with it.
+	cmds, err = c.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		p.LPush(ctx, "n", "x")
+		p.Incr(ctx, "n")
+		p.RPush(ctx, "l", "a", "b")
+		return nil
+	})
+	if !redis.HasErrorPrefix(err, "WRONGTYPE") || cmds[1].(*redis.IntCmd).Val() != 4 || cmds[2].(*redis.IntCmd).Val() != 2 {
+		t.Errorf("a transaction with a command that fails: %v, %v", err, cmds)
 	}
 	ran := false
 	refused(t, c.Watch(ctx, func(*redis.Tx) error { ran = true; return nil }, "n"), "watch", "transaction")
 	if ran {
 		t.Error("the function of a Watch that was refused was called")
 	}
-	if s := c.Stats(); s.Deferred != 0 || s.Entries != 0 {
+	if s := c.Stats(); s.Deferred != 3 || s.Entries != 3 {
 		t.Errorf("stats %+v", s)
 	}
-	check(t, c.Incr(ctx, "n").Err())
 	check(t, g.PromoteOnly(ctx, 1))
 	// A transaction on keys with deferred writes waits for them.
 	waitLive(t, c)
-	cmds, err := c.TxPipelined(ctx, addOne(ctx))
+	cmds, err = c.TxPipelined(ctx, addOne(ctx))
 	check(t, err)
-	if got := cmds[0].(*redis.StringCmd).Val(); got != "2" {
-		t.Errorf("the transaction saw %q, not the deferred write", got)
+	if got := cmds[0].(*redis.StringCmd).Val(); got != "4" {
+		t.Errorf("the transaction saw %q, not the deferred writes", got)
 	}
 	flush(t, c)
-	if v := g.Node(1).Client().Get(ctx, "n").Val(); v != "3" {
-		t.Errorf("n = %s in Redis, want 3", v)
+	if v := g.Node(1).Client().Get(ctx, "n").Val(); v != "5" {
+		t.Errorf("n = %s in Redis, want 5", v)
+	}
+	if s := c.Stats(); s.DeadLettered != 0 || s.Replayed != 3 {
+		t.Errorf("stats %+v", s)
 	}
 }
 

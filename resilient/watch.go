@@ -153,7 +153,21 @@ func (h *txHook) judgeTx(cmds []redis.Cmder, err error) error {
 	if err == nil {
 		return nil
 	}
-	return h.router.afterTx(h.route, cmds, err)
+	return h.router.afterWatchedTx(h.route, cmds, err)
+}
+
+// afterWatchedTx judges a watched transaction that came back with an error. It is
+// never deferred: what it rests on may have changed.
+func (r *router) afterWatchedTx(rt *route, cmds []redis.Cmder, err error) error {
+	f := faultOfTx(cmds[1:len(cmds)-1], err)
+	if f == faultNone || f == faultBusy {
+		return err
+	}
+	r.signal(rt.view.Primary.Addr, f, err)
+	if f.ambiguous() {
+		return failAll(cmds, r.doubt("multi", command.ClassTransaction, err))
+	}
+	return failAll(cmds, r.refuseName("multi", command.ClassTransaction, ErrNoPrimary, err))
 }
 
 // judgeEach does the same for commands that each have an outcome of their own.

@@ -36,18 +36,22 @@ var rules = map[string]rule{
 	"resilient": {
 		code: []string{
 			"internal/command", "internal/journal", "internal/overlay",
-			"internal/replay", "internal/resp", "internal/topology",
+			"internal/replay", "internal/resp", "internal/topology", "internal/engine",
 		},
+		test: []string{"internal/semantics", "internal/workload"},
 	},
 	"internal/archtest":    {},
 	"internal/command":     {test: []string{"internal/resp"}},
 	"internal/command/gen": {code: []string{"internal/command", "internal/resp"}},
 	"internal/journal":     {},
-	"internal/overlay":     {code: []string{"internal/resp"}},
+	"internal/engine":      {code: []string{"internal/resp"}, test: []string{"internal/command", "internal/workload"}},
+	"internal/overlay":     {code: []string{"internal/engine", "internal/resp"}, test: []string{"internal/command", "internal/workload"}},
 	"internal/redistest":   {code: []string{"internal/resp"}},
 	"internal/replay":      {code: []string{"internal/resp"}},
 	"internal/resp":        {},
+	"internal/semantics":   {code: []string{"internal/command"}},
 	"internal/topology":    {},
+	"internal/workload":    {code: []string{"internal/resp"}},
 	// The examples see what a user sees, and the servers that the tests see.
 	"examples/...": {code: []string{".", "resilient", "internal/redistest"}},
 }

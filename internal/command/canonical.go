@@ -1,190 +1,204 @@
 package command
 
 import (
+	"errors"
 	"math"
 	"strconv"
-	"strings"
 	"time"
 )
 
-// ReplyError is an error reply as the pinned server would give it: the text of
-// the RESP error line without its leading '-', as in "ERR syntax error". Like the
-// server's own it may quote the word that it objects to.
+// ReplyError is an error reply's text.
 type ReplyError string
 
-// Error is the text of the error line.
+// Error is the text.
 func (e ReplyError) Error() string { return string(e) }
 
-// The server's words.
-const (
-	errSyntax      ReplyError = "ERR syntax error"
-	errNotInteger  ReplyError = "ERR value is not an integer or out of range"
-	errDecrement   ReplyError = "ERR decrement would overflow"
-	errExpireNX    ReplyError = "ERR NX and XX, GT or LT options at the same time are not compatible"
-	errExpireGTLT  ReplyError = "ERR GT and LT options at the same time are not compatible"
-	errNoArguments ReplyError = "ERR empty command"
-)
+// errNoArguments says that there is no command at all.
+var errNoArguments = errors.New("command: no arguments, not even a name")
 
-func errArity(name string) ReplyError {
-	return ReplyError("ERR wrong number of arguments for '" + name + "' command")
-}
-
-func errExpireTime(name string) ReplyError {
-	return ReplyError("ERR invalid expire time in '" + name + "' command")
-}
-
-// rewrite is the canonical form of one command whose arity is right.
-type rewrite func(args [][]byte, now time.Time) ([][]byte, error)
+// rewrite is the canonical form of one command, whose arity is right: args itself
+// where there is nothing to rewrite.
+type rewrite func(args [][]byte, now time.Time) [][]byte
 
 var rewrites = map[string]rewrite{
-	"set":       canonicalSet,
-	"setex":     func(args [][]byte, now time.Time) ([][]byte, error) { return canonicalSetEx(args, now, expiryEX) },
-	"psetex":    func(args [][]byte, now time.Time) ([][]byte, error) { return canonicalSetEx(args, now, expiryPX) },
-	"expire":    func(args [][]byte, now time.Time) ([][]byte, error) { return canonicalExpire(args, now, expiryEX) },
-	"pexpire":   func(args [][]byte, now time.Time) ([][]byte, error) { return canonicalExpire(args, now, expiryPX) },
-	"expireat":  func(args [][]byte, now time.Time) ([][]byte, error) { return canonicalExpire(args, now, expiryEXAT) },
-	"pexpireat": func(args [][]byte, now time.Time) ([][]byte, error) { return canonicalExpire(args, now, expiryPXAT) },
-	"incrby":    checkInt(2),
-	"decrby":    checkDecrBy,
-	"hincrby":   checkInt(3),
-	"hset":      checkPairs,
-	"hmset":     checkPairs,
+	"set": func(args [][]byte, now time.Time) [][]byte {
+		return canonicalSet(args, 3, parseSet(args, 3), now)
+	},
+	"msetex": func(args [][]byte, now time.Time) [][]byte {
+		first, _ := msetexOptions(args)
+		return canonicalSet(args, first, parseSet(args, first), now)
+	},
+	"getex": func(args [][]byte, now time.Time) [][]byte {
+		return canonicalSet(args, 2, parseGetEx(args), now)
+	},
+	"increx": canonicalIncrEx,
+
+	"setex":  func(args [][]byte, now time.Time) [][]byte { return canonicalSetEx(args, now, expiryEX) },
+	"psetex": func(args [][]byte, now time.Time) [][]byte { return canonicalSetEx(args, now, expiryPX) },
+
+	"expire":   func(args [][]byte, now time.Time) [][]byte { return canonicalExpire(args, now, expiryEX) },
+	"pexpire":  func(args [][]byte, now time.Time) [][]byte { return canonicalExpire(args, now, expiryPX) },
+	"expireat": func(args [][]byte, now time.Time) [][]byte { return canonicalExpire(args, now, expiryEXAT) },
+
+	"hexpire":   func(args [][]byte, now time.Time) [][]byte { return canonicalFieldExpire(args, now, expiryEX) },
+	"hpexpire":  func(args [][]byte, now time.Time) [][]byte { return canonicalFieldExpire(args, now, expiryPX) },
+	"hexpireat": func(args [][]byte, now time.Time) [][]byte { return canonicalFieldExpire(args, now, expiryEXAT) },
+	"hgetex":    func(args [][]byte, now time.Time) [][]byte { return canonicalFields(args, &getexForm, now) },
+	"hsetex":    func(args [][]byte, now time.Time) [][]byte { return canonicalFields(args, &setexForm, now) },
 }
 
-// Canonical returns the form in which a command is deferred: what Redis itself
-// sends to its replicas, with deadlines instead of times to live.
+// Canonical returns the form in which a command is executed and kept when it is
+// deferred: what Redis itself sends to its replicas, with deadlines instead of
+// times to live. Executed at any time it does what the original does at now.
 //
-//	SET k v EX 10       SET k v PXAT <ms>     (also PX and EXAT)
-//	SETEX k 10 v        SET k v PXAT <ms>     (also PSETEX)
-//	EXPIRE k 10         PEXPIREAT k <ms>      (also PEXPIRE and EXPIREAT)
+//	SET k v EX 10               SET k v PXAT <ms>          (also PX and EXAT)
+//	SETEX k 10 v                SET k v PXAT <ms>          (also PSETEX)
+//	GETEX k EX 10               GETEX k PXAT <ms>          (also MSETEX, INCREX, HGETEX and HSETEX)
+//	EXPIRE k 10 GT              PEXPIREAT k <ms> GT        (also PEXPIRE and EXPIREAT)
+//	HEXPIRE k 10 FIELDS 1 f     HPEXPIREAT k <ms> FIELDS 1 f
 //
-// Other commands come back as they are, in the very slice. Conditions (NX, GT and
-// so on) stay; a deadline that has passed stays one. now is the time from which
-// relative times count.
+// Other commands come back as they are, in the very slice, and so does a command
+// that a server refuses before it looks at any key (a wrong number of arguments, a
+// bad integer or time, options that exclude each other): executed it gives the
+// server's own error, and nothing is kept. Conditions stay; a deadline that has
+// passed stays one. now is the time from which relative times count.
 //
-// What Redis refuses before it looks at any key comes as a ReplyError with the
-// pinned server's text: a wrong number of arguments, and for the commands that
-// are deferrable also bad integers, bad times and options that exclude each other.
-// Errors that depend on a key's state are the overlay's to give. A command that is
-// not in the table comes back as it is.
-//
-// A new slice has elements of args and new ones in it; args is not written to.
+// A new slice has elements of args and new ones in it; args is not written to. The
+// only error is that of an empty args.
 func Canonical(args [][]byte, now time.Time) ([][]byte, error) {
 	if len(args) == 0 {
 		return nil, errNoArguments
 	}
 	s := lookupBytes(args[0])
-	if s != nil && len(s.subs) > 0 && len(args) > 1 {
-		s = findSub(s, args[1])
-	}
-	switch {
-	case s == nil:
-		return args, nil
-	case !s.arityAllows(len(args)):
-		return nil, errArity(s.Name)
-	case s.canonical == nil:
+	if s == nil || s.canonical == nil || !s.arityAllows(len(args)) {
 		return args, nil
 	}
-	return s.canonical(args, now)
+	return s.canonical(args, now), nil
 }
 
-func canonicalSet(args [][]byte, now time.Time) ([][]byte, error) {
-	o := parseSet(args)
-	if o.syntax {
-		return nil, errSyntax
+// canonicalSet rewrites the options from index first on, which o describes.
+func canonicalSet(args [][]byte, first int, o setOptions, now time.Time) [][]byte {
+	if o.syntax || o.expiry == expiryNone || o.expiry == expiryPXAT {
+		return args
 	}
-	if o.expiry == expiryNone {
-		return args, nil
-	}
-	ms, err := deadline(args[o.value], o.expiry, now, "set")
-	if err != nil {
-		return nil, err
-	}
-	if o.expiry == expiryPXAT {
-		return args, nil
+	ms, ok := deadline(args[o.value], o.expiry, now)
+	if !ok {
+		return args
 	}
 	// Where a unit was given twice all its pairs go, and the one that counted
 	// comes last.
-	out := make([][]byte, 3, len(args))
+	out := make([][]byte, first, len(args))
 	copy(out, args)
-	for i := 3; i < len(args); i++ {
-		if parseExpiry(args[i]) != expiryNone {
+	for i := first; i < len(args); i++ {
+		switch {
+		case parseExpiry(args[i]) != expiryNone:
 			i++
-			continue
+		case compares(args[i]):
+			out = append(out, args[i], args[i+1])
+			i++
+		default:
+			out = append(out, args[i])
 		}
-		out = append(out, args[i])
 	}
-	return append(out, []byte("PXAT"), appendMillis(ms)), nil
+	return append(out, []byte("PXAT"), appendMillis(ms))
 }
 
-func canonicalSetEx(args [][]byte, now time.Time, unit expiry) ([][]byte, error) {
-	name := "setex"
-	if unit == expiryPX {
-		name = "psetex"
+func canonicalSetEx(args [][]byte, now time.Time, unit expiry) [][]byte {
+	ms, ok := deadline(args[2], unit, now)
+	if !ok {
+		return args
 	}
-	ms, err := deadline(args[2], unit, now, name)
-	if err != nil {
-		return nil, err
+	return [][]byte{[]byte("SET"), args[1], args[3], []byte("PXAT"), appendMillis(ms)}
+}
+
+// canonicalIncrEx: the options before and behind the deadline have values that may
+// look like one.
+func canonicalIncrEx(args [][]byte, now time.Time) [][]byte {
+	found := 0
+	for i := 2; i < len(args); i++ {
+		switch {
+		case oneOf(args[i], "byint", "byfloat", "lbound", "ubound"):
+			i++
+		case parseExpiry(args[i]) != expiryNone:
+			if found > 0 || i+1 == len(args) {
+				return args
+			}
+			found = i
+			i++
+		}
 	}
-	return [][]byte{[]byte("SET"), args[1], args[3], []byte("PXAT"), appendMillis(ms)}, nil
+	if found == 0 {
+		return args
+	}
+	return replaceDeadline(args, found+1, parseExpiry(args[found]), now, deadline)
+}
+
+// replaceDeadline writes the option whose value is args[value] as PXAT.
+func replaceDeadline(args [][]byte, value int, unit expiry, now time.Time,
+	read func([]byte, expiry, time.Time) (int64, bool),
+) [][]byte {
+	ms, ok := read(args[value], unit, now)
+	if !ok || unit == expiryPXAT {
+		return args
+	}
+	out := make([][]byte, len(args))
+	copy(out, args)
+	out[value-1], out[value] = []byte("PXAT"), appendMillis(ms)
+	return out
 }
 
 // deadline is the time, in milliseconds since the epoch, of SET and its like,
 // which take only what is above zero.
-func deadline(value []byte, unit expiry, now time.Time, name string) (int64, error) {
+func deadline(value []byte, unit expiry, now time.Time) (int64, bool) {
 	v, ok := parseInt(value)
-	if !ok {
-		return 0, errNotInteger
+	if !ok || v <= 0 {
+		return 0, false
 	}
-	seconds := unit == expiryEX || unit == expiryEXAT
-	if v <= 0 || (seconds && v > math.MaxInt64/1000) {
-		return 0, errExpireTime(name)
-	}
-	if seconds {
+	return absolute(v, unit, now)
+}
+
+// absolute is a time in milliseconds since the epoch, false where it is not within
+// 64 bits.
+func absolute(v int64, unit expiry, now time.Time) (int64, bool) {
+	if unit == expiryEX || unit == expiryEXAT {
+		if v > math.MaxInt64/1000 || v < math.MinInt64/1000 {
+			return 0, false
+		}
 		v *= 1000
 	}
 	if unit == expiryEX || unit == expiryPX {
 		base := max(now.UnixMilli(), 0)
 		if v > math.MaxInt64-base {
-			return 0, errExpireTime(name)
+			return 0, false
 		}
 		v += base
 	}
-	return v, nil
+	return v, true
 }
 
 // canonicalExpire, unlike SET, takes times of zero and below: they delete.
-func canonicalExpire(args [][]byte, now time.Time, unit expiry) ([][]byte, error) {
-	if err := checkExpireOptions(args); err != nil {
-		return nil, err
-	}
+func canonicalExpire(args [][]byte, now time.Time, unit expiry) [][]byte {
 	v, ok := parseInt(args[2])
+	if !ok || !expireOptions(args) {
+		return args
+	}
+	ms, ok := absolute(v, unit, now)
 	if !ok {
-		return nil, errNotInteger
+		return args
 	}
-	name := [...]string{expiryEX: "expire", expiryPX: "pexpire", expiryEXAT: "expireat", expiryPXAT: "pexpireat"}[unit]
-	if unit == expiryEX || unit == expiryEXAT {
-		if v > math.MaxInt64/1000 || v < math.MinInt64/1000 {
-			return nil, errExpireTime(name)
-		}
-		v *= 1000
-	}
-	if unit == expiryEX || unit == expiryPX {
-		base := max(now.UnixMilli(), 0)
-		if v > math.MaxInt64-base {
-			return nil, errExpireTime(name)
-		}
-		v += base
-	}
-	if unit == expiryPXAT {
-		return args, nil
-	}
-	out := make([][]byte, 0, len(args))
-	out = append(out, []byte("PEXPIREAT"), args[1], appendMillis(v))
-	return append(out, args[3:]...), nil
+	return moved(args, "PEXPIREAT", ms)
 }
 
-func checkExpireOptions(args [][]byte) error {
+// moved is args with another name and another time at index 2.
+func moved(args [][]byte, name string, ms int64) [][]byte {
+	out := make([][]byte, len(args))
+	copy(out, args)
+	out[0], out[2] = []byte(name), appendMillis(ms)
+	return out
+}
+
+// expireOptions reports whether the options of EXPIRE go together.
+func expireOptions(args [][]byte) bool {
 	var nx, xx, gt, lt bool
 	for _, arg := range args[3:] {
 		switch {
@@ -197,50 +211,48 @@ func checkExpireOptions(args [][]byte) error {
 		case option(arg, "lt"):
 			lt = true
 		default:
-			return ReplyError("ERR Unsupported option " + line(arg))
+			return false
 		}
 	}
-	switch {
-	case nx && (xx || gt || lt):
-		return errExpireNX
-	case gt && lt:
-		return errExpireGTLT
-	}
-	return nil
+	return (!nx || (!xx && !gt && !lt)) && (!gt || !lt)
 }
 
-// line is an argument as the server quotes it in an error: a C string on one line.
-func line(arg []byte) string {
-	text, _, _ := strings.Cut(string(arg), "\x00")
-	return strings.NewReplacer("\r", " ", "\n", " ").Replace(text)
+// maxFieldTime is the latest deadline that Redis gives a field of a hash.
+const maxFieldTime = 1<<46 - 1
+
+// fieldDeadline is the time of HEXPIRE and its like. Zero and what has passed
+// delete; below zero there is nothing.
+func fieldDeadline(value []byte, unit expiry, now time.Time) (int64, bool) {
+	v, ok := parseInt(value)
+	if !ok || v < 0 {
+		return 0, false
+	}
+	ms, ok := absolute(v, unit, now)
+	return ms, ok && ms <= maxFieldTime
 }
 
-func checkInt(index int) rewrite {
-	return func(args [][]byte, _ time.Time) ([][]byte, error) {
-		if _, ok := parseInt(args[index]); !ok {
-			return nil, errNotInteger
-		}
-		return args, nil
+func canonicalFieldExpire(args [][]byte, now time.Time, unit expiry) [][]byte {
+	if expireForm.parse(args).malformed {
+		return args
 	}
+	ms, ok := fieldDeadline(args[2], unit, now)
+	if !ok {
+		return args
+	}
+	return moved(args, "HPEXPIREAT", ms)
 }
 
-// checkDecrBy refuses the one value that has no negative.
-func checkDecrBy(args [][]byte, _ time.Time) ([][]byte, error) {
-	switch v, ok := parseInt(args[2]); {
-	case !ok:
-		return nil, errNotInteger
-	case v == math.MinInt64:
-		return nil, errDecrement
+func canonicalFields(args [][]byte, form *fieldForm, now time.Time) [][]byte {
+	o := form.parse(args)
+	if o.malformed || o.expiry == expiryNone {
+		return args
 	}
-	return args, nil
-}
-
-// checkPairs refuses a field without its value.
-func checkPairs(args [][]byte, _ time.Time) ([][]byte, error) {
-	if len(args)%2 != 0 {
-		return nil, errArity(strings.ToLower(string(args[0])))
+	// A time to live of zero deletes at once, whenever that is, or is an error:
+	// servers differ, and what they make of it does not depend on now.
+	if v, ok := parseInt(args[o.value]); ok && v == 0 {
+		return args
 	}
-	return args, nil
+	return replaceDeadline(args, o.value, o.expiry, now, fieldDeadline)
 }
 
 func appendMillis(ms int64) []byte { return strconv.AppendInt(nil, ms, 10) }

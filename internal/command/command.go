@@ -2,12 +2,13 @@
 // that are keys, whether it may be repeated, and the form in which it is kept
 // when it is deferred.
 //
-// The facts that a server states about itself (names, arities, flags, key
-// positions, versions) come from a table generated from the pinned redis-server;
-// what a server does not state, above all what may be done with a command while
-// there is no primary, is kept by hand in class.go. A command that is in the
-// table and in no list there is of ClassUnknown, and so is every command that
-// the pinned server does not have: both fail closed.
+// The facts that servers state about themselves (names, arities, flags, key
+// positions, versions) come from a table generated from the files in gen/facts,
+// which hold what Redis from 7.0 on, Valkey and the usual modules say; what a
+// server does not state, above all what may be done with a command while there is
+// no primary, is kept by hand in list.go. A command that is in the table and in no
+// list there is of ClassUnknown, and so is every command that the table does not
+// have: both fail closed.
 //
 // Everything in this package is a pure function of its arguments and of tables
 // that do not change after initialization, and may be used concurrently.
@@ -28,8 +29,13 @@ type Spec struct {
 	// Arity is the number of arguments, the name included (of a subcommand:
 	// both words). A negative value is a minimum: -3 means three or more.
 	Arity int
-	// Since is the Redis version that brought the command, as in "2.6.12".
+	// Since is the version that brought the command, as in "2.6.12": of Redis where
+	// Redis has it, else of Valkey or of the module. Servers tells them apart.
 	Since string
+
+	// The versions since which Redis and Valkey have the command, empty where they
+	// do not, and the name of the module that has it.
+	redis, valkey, module string
 
 	flags flags
 	keys  []keySpec
@@ -43,37 +49,23 @@ type Spec struct {
 	class       Class                     // of the plain form, and of a container's bare name
 	classify    func(args [][]byte) Class // nil when class holds whatever the arguments
 	findKeys    keyFinder                 // nil when keys says it all
-	deferrable  func(args [][]byte) bool  // nil when never; takes any number of arguments
+	deferrable  func(args [][]byte) bool  // nil when never; asked only for forms whose class may be deferred
 	repeatable  func(args [][]byte) bool  // nil when the class decides; called with a number of arguments that Arity allows
-	canonical   rewrite                   // nil when there is nothing to check or rewrite but the arity
+	canonical   rewrite                   // nil when there is nothing to rewrite; called with a number of arguments that Arity allows
+	estimated   func(args [][]byte) bool  // nil when the reply can be exact; takes any number of arguments
 	replicaName string                    // "" when it is Name
 	mayWrite    bool
 	served      bool
 	keyspace    bool
+	counter     bool
+	flushes     bool
 }
 
-// flags are those that the server's COMMAND reply lists, one bit each.
-type flags uint32
+// flags are those of the server's COMMAND reply that this package relies on.
+type flags uint8
 
 const (
-	flagAdmin flags = 1 << iota
-	flagAllowBusy
-	flagAsking
-	flagBlocking
-	flagDenyOOM
-	flagFast
-	flagLoading
-	flagMovableKeys
-	flagNoAsyncLoading
-	flagNoAuth
-	flagNoMandatoryKeys
-	flagNoMulti
-	flagNoScript
-	flagPubSub
-	flagReadOnly
-	flagSkipMonitor
-	flagSkipSlowlog
-	flagStale
+	flagReadOnly flags = 1 << iota
 	flagWrite
 )
 
@@ -115,10 +107,10 @@ func lookupFold[T []byte | string](name T) *Spec {
 }
 
 // Class says what the command is when it is called with args; args[0] is its
-// name. Arguments that the pinned server would not understand make it
-// ClassUnknown. Arguments that it would refuse (a missing value, options that
-// exclude each other, a wrong count) leave the class of the command's form,
-// since no state comes of them.
+// name. Options that no server of the table understands make it ClassUnknown.
+// Arguments that every server would refuse (a missing value, options that exclude
+// each other, a wrong count) leave the class of the command's form, since no state
+// comes of them.
 func (s *Spec) Class(args [][]byte) Class {
 	switch {
 	case s == nil:
@@ -146,20 +138,36 @@ func (s *Spec) MayWrite() bool { return s == nil || s.mayWrite }
 // not cover subcommands such as CLIENT REPLY, which Class knows.
 func (s *Spec) Session() bool { return s != nil && s.class == ClassSession }
 
-// Served reports whether the command is a read that the overlay can answer.
+// Served reports whether the command is a read of keys that the overlay can
+// answer, in its forms that are reads: of SORT, BITFIELD, GEORADIUS and GETEX those
+// without a write in them. Of a container it speaks of all subcommands that have
+// keys. The overlay may still decline a form, or one that the shard's server does
+// not have.
 func (s *Spec) Served() bool { return s != nil && s.served }
 
 // Keyspace reports whether the command names no key but reads over all of them:
-// KEYS, SCAN, DBSIZE, RANDOMKEY. Reads by patterns inside a command that does
-// have keys (SORT … BY, SORT … GET) are not meant.
+// KEYS, SCAN, DBSIZE, RANDOMKEY, and the queries of modules over whatever matches
+// (FT.SEARCH, TS.MRANGE). Reads by patterns inside a command that does have keys
+// (SORT … BY, SORT … GET) are not meant.
 func (s *Spec) Keyspace() bool { return s != nil && s.keyspace }
 
-// Deferrable reports whether this release can take the command, called with
-// args, into the journal while there is no primary. It is also true for
-// arguments that any server refuses (a wrong count, no integer where there must
-// be one): Canonical then gives the error reply, and nothing is deferred.
+// Deferrable reports whether the command, called with args, may be taken into the
+// journal while there is no primary: whether it is a write that grants nothing
+// exclusive, of a kind that the overlay executes. It goes by the form, so that it
+// is also true for arguments that any server refuses (a wrong count, no integer
+// where there must be one): the overlay then gives the server's error, and nothing
+// is deferred. The overlay may decline a form that the shard's server does not
+// have.
 func (s *Spec) Deferrable(args [][]byte) bool {
-	return s != nil && s.deferrable != nil && s.deferrable(args)
+	if s == nil || s.deferrable == nil {
+		return false
+	}
+	switch s.Class(args) {
+	case ClassBlind, ClassAccumulating, ClassConditional:
+		return s.deferrable(args)
+	default:
+		return false
+	}
 }
 
 // Repeatable reports whether sending the command a second time changes neither

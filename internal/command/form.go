@@ -3,8 +3,48 @@ package command
 // The functions of this file tell the forms of one command apart. But for those
 // that say what is repeatable they take any number of arguments.
 
-func classifySet(args [][]byte) Class {
-	switch o := parseSet(args); {
+// classifiers hold the commands whose class depends on their arguments.
+var classifiers = map[string]func(args [][]byte) Class{
+	"set":               classifySet,
+	"msetex":            classifyMSetEx,
+	"getex":             classifyGetEx,
+	"copy":              classifyCopy,
+	"expire":            classifyExpire,
+	"pexpire":           classifyExpire,
+	"expireat":          classifyExpire,
+	"pexpireat":         classifyExpire,
+	"hexpire":           classifyFields(&expireForm),
+	"hpexpire":          classifyFields(&expireForm),
+	"hexpireat":         classifyFields(&expireForm),
+	"hpexpireat":        classifyFields(&expireForm),
+	"hgetex":            classifyFields(&getexForm),
+	"hsetex":            classifyFields(&setexForm),
+	"zadd":              classifyZAdd,
+	"geoadd":            classifyGeoAdd,
+	"sort":              classifySort,
+	"bitfield":          classifyBitField,
+	"georadius":         func(args [][]byte) Class { return classifyGeoRadius(args, 6) },
+	"georadiusbymember": func(args [][]byte) Class { return classifyGeoRadius(args, 5) },
+	"xtrim":             classifyXTrim,
+	"ft.config":         classifyFTConfig,
+}
+
+// classifySet: comparing with the old value (IFEQ and its like) is a claim.
+func classifySet(args [][]byte) Class { return parseSet(args, 3).class() }
+
+// classifyMSetEx: unlike SET's, its XX is about all keys together, and the reply
+// says whether this caller was the one to set them.
+func classifyMSetEx(args [][]byte) Class {
+	first, _ := msetexOptions(args)
+	o := parseSet(args, first)
+	if o.xx {
+		return ClassClaiming
+	}
+	return o.class()
+}
+
+func (o setOptions) class() Class {
+	switch {
 	case o.nx, o.get, o.claims:
 		return ClassClaiming
 	case o.unknown:
@@ -15,31 +55,27 @@ func classifySet(args [][]byte) Class {
 	return ClassBlind
 }
 
-func deferrableSet(args [][]byte) bool {
-	o := parseSet(args)
-	return !o.nx && !o.xx && !o.get && !o.claims && !o.unknown
-}
-
 func repeatableSet(args [][]byte) bool {
 	// With XX too the second finds what the first found or left.
-	o := parseSet(args)
-	return !o.nx && !o.get && !o.syntax
+	o := parseSet(args, 3)
+	return !o.nx && !o.get && !o.claims && !o.syntax
+}
+
+func repeatableMSetEx(args [][]byte) bool {
+	first, ok := msetexOptions(args)
+	o := parseSet(args, first)
+	return ok && !o.nx && !o.xx && !o.get && !o.claims && !o.syntax
 }
 
 // classifyGetEx: without an option GETEX is GET.
 func classifyGetEx(args [][]byte) Class {
-	class := ClassRead
-	for i := 2; i < len(args); i++ {
-		switch {
-		case option(args[i], "persist"):
-		case parseExpiry(args[i]) != expiryNone:
-			i++
-		default:
-			return ClassUnknown
-		}
-		class = ClassAccumulating
+	switch {
+	case parseGetEx(args).unknown:
+		return ClassUnknown
+	case len(args) > 2:
+		return ClassAccumulating
 	}
-	return class
+	return ClassRead
 }
 
 // classifyCopy: with REPLACE the reply grants nothing that was not there. A copy
@@ -60,6 +96,14 @@ func classifyCopy(args [][]byte) Class {
 		}
 	}
 	return class
+}
+
+// classifyFTConfig: a module's command, which is no container to the server.
+func classifyFTConfig(args [][]byte) Class {
+	if len(args) > 1 && oneOf(args[1], "get", "help") {
+		return ClassPassthrough
+	}
+	return ClassAdmin
 }
 
 // plainExpire reports whether an EXPIRE or its like is unconditional.

@@ -32,13 +32,18 @@ const (
 	findKeyNum
 )
 
-// keyFinder finds the keys of a command whose rules the server cannot state.
-type keyFinder func(dst []int, n int, arg func(i int) string) []int
+// keyFinder finds the keys of a command whose rules the server cannot state. It
+// reports false when the arguments do not tell.
+type keyFinder func(dst []int, n int, arg func(i int) string) ([]int, bool)
 
 var keyFinders = map[string]keyFinder{
-	"sort":    findSortKeys,
-	"sort_ro": findSortKeys,
-	"migrate": findMigrateKeys,
+	"sort":              findSortKeys,
+	"sort_ro":           findSortKeys,
+	"migrate":           findMigrateKeys,
+	"georadius":         func(dst []int, n int, arg func(int) string) ([]int, bool) { return findGeoKeys(dst, 6, n, arg) },
+	"georadiusbymember": func(dst []int, n int, arg func(int) string) ([]int, bool) { return findGeoKeys(dst, 5, n, arg) },
+	"xread":             findStreamKeys,
+	"xreadgroup":        findStreamKeys,
 }
 
 // AppendKeys appends to dst the indexes of the arguments that are keys, of a
@@ -62,10 +67,13 @@ func (s *Spec) AppendKeys(dst []int, n int, arg func(i int) string) ([]int, erro
 	if len(s.keys) > 0 && !s.arityAllows(n) {
 		return dst, fmt.Errorf("%w: wrong number of arguments for '%s'", ErrKeys, s.Name)
 	}
-	if s.findKeys != nil {
-		return s.findKeys(dst, n, arg), nil
-	}
 	before := len(dst)
+	if s.findKeys != nil {
+		if dst, ok := s.findKeys(dst, n, arg); ok {
+			return dst, nil
+		}
+		return dst[:before], fmt.Errorf("%w: '%s' announces keys that its arguments do not hold", ErrKeys, s.Name)
+	}
 	for i := range s.keys {
 		var ok bool
 		if dst, ok = s.keys[i].append(dst, n, arg); !ok {
@@ -133,7 +141,7 @@ func (k *keySpec) search(n int, arg func(i int) string) int {
 
 // findSortKeys finds what Redis calls unknowable: the destination may stand
 // anywhere among the options. When it is given twice the last one counts.
-func findSortKeys(dst []int, n int, arg func(i int) string) []int {
+func findSortKeys(dst []int, n int, arg func(i int) string) ([]int, bool) {
 	dst = append(dst, 1)
 	store := 0
 	for i := 2; i < n; i++ {
@@ -150,14 +158,14 @@ func findSortKeys(dst []int, n int, arg func(i int) string) []int {
 	if store > 0 {
 		dst = append(dst, store)
 	}
-	return dst
+	return dst, true
 }
 
 // findMigrateKeys: one key in its place, or an empty one there and the rest after
 // the word KEYS, which is not that word where it is a password.
-func findMigrateKeys(dst []int, n int, arg func(i int) string) []int {
+func findMigrateKeys(dst []int, n int, arg func(i int) string) ([]int, bool) {
 	if arg(3) != "" {
-		return append(dst, 3)
+		return append(dst, 3), true
 	}
 	for i := 6; i < n; i++ {
 		switch word := arg(i); {
@@ -171,5 +179,46 @@ func findMigrateKeys(dst []int, n int, arg func(i int) string) []int {
 			}
 		}
 	}
-	return dst
+	return dst, true
+}
+
+// findGeoKeys: the destination may stand anywhere among the options, from index
+// first on. When it is given twice the last one counts.
+func findGeoKeys(dst []int, first, n int, arg func(i int) string) ([]int, bool) {
+	dst = append(dst, 1)
+	store := 0
+	for i := first; i < n-1; i++ {
+		switch word := arg(i); {
+		case option(word, "count"):
+			i++
+		case option(word, "store"), option(word, "storedist"):
+			i++
+			store = i
+		}
+	}
+	if store > 0 {
+		dst = append(dst, store)
+	}
+	return dst, true
+}
+
+// findStreamKeys: behind the word STREAMS stand as many keys as IDs. That word may
+// be a group's name or another option's value too, where it means nothing.
+func findStreamKeys(dst []int, n int, arg func(i int) string) ([]int, bool) {
+	for i := 1; i < n; i++ {
+		switch word := arg(i); {
+		case option(word, "streams"):
+			rest := n - 1 - i
+			for key := i + 1; key <= i+rest/2; key++ {
+				dst = append(dst, key)
+			}
+			return dst, rest > 0 && rest%2 == 0
+		case option(word, "count"), option(word, "block"), option(word, "claim"),
+			option(word, "maxcount"), option(word, "maxsize"):
+			i++
+		case option(word, "group"):
+			i += 2
+		}
+	}
+	return dst, true
 }

@@ -56,7 +56,6 @@ as the server:
 	XREAD STREAMS a b 0 0
 	XREAD COUNT 2 BLOCK 10 STREAMS a b c 0 0 0
 	XREAD COUNT 2 streams a 0
-	XREAD STREAMS a b 0
 	XREAD COUNT 2 NOPE a
 	XREADGROUP GROUP STREAMS c STREAMS a >
 	XREADGROUP GROUP g c COUNT 1 NOACK STREAMS a b > >
@@ -86,7 +85,6 @@ as the server:
 	GEORADIUS k 1 2 3 km
 	GEORADIUS k 1 2 3 km COUNT 2 ASC STORE d
 	GEORADIUS k 1 2 3 km storedist d
-	GEORADIUS k 1 2 3 km STORE d STOREDIST e
 	GEORADIUSBYMEMBER k m 3 km STORE d
 	GEORADIUSBYMEMBER k m 3 km WITHDIST STORE
 	GEORADIUS_RO k 1 2 3 km
@@ -181,6 +179,14 @@ func TestKeysBeyondServer(t *testing.T) {
 		"ZUNIONSTORE d 0 a": "1", // the same
 		"OBJECT":            "",
 		"EVAL code 0":       "",
+		// GETKEYS of some servers names every destination, of others the first word
+		// that looks like one. What the command itself does decides.
+		"GEORADIUS k 1 2 3 km STORE d STOREDIST e":                 "1 9",
+		"GEORADIUS k 1 2 3 km STORE d STORE e":                     "1 9",
+		"GEORADIUSBYMEMBER k store 3 km STORE d":                   "1 6",
+		"XREAD BLOCK streams STREAMS a 0":                          "4",
+		"XREADGROUP COUNT 1 GROUP STREAMS STREAMS STREAMS a b > >": "7 8",
+		"XREADGROUP GROUP g c CLAIM 5 STREAMS a >":                 "7",
 	} {
 		got, err := appendKeys(specOf(t, words), parseLine(words))
 		if err != nil {
@@ -192,11 +198,37 @@ func TestKeysBeyondServer(t *testing.T) {
 	}
 }
 
+// Of several destinations the last one counts, as AppendKeys has it.
+func TestLastDestinationCounts(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t)
+	for _, words := range []string{
+		"SORT l STORE d STORE e",
+		"SORT l STORE STORE STORE e",
+		"SORT l STORE GET STORE e",
+		"GEORADIUS g 1 2 3 km STORE d STORE e",
+		"GEORADIUS g 1 2 3 km STOREDIST d STORE e",
+		"GEORADIUSBYMEMBER g m 3 km STORE d STOREDIST e",
+	} {
+		srv.run("FLUSHALL")
+		srv.run("RPUSH l 5")
+		srv.run("GEOADD g 1 2 m")
+		srv.run(words)
+		if d, e := srv.run("EXISTS d").Int, srv.run("EXISTS e").Int; d != 0 || e != 1 {
+			t.Errorf("%s: d exists %d, e %d", words, d, e)
+		}
+		if got := keysOf(specOf(t, words), parseLine(words)); !slices.Contains(got, "e") || slices.Contains(got, "d") {
+			t.Errorf("%s: keys %q", words, got)
+		}
+	}
+}
+
 func TestKeysCannotBeTold(t *testing.T) {
 	t.Parallel()
 	dst := []int{7, 8}
 	for _, words := range []string{
-		"ZUNION 5 a b", "ZUNIONSTORE d 2 a", "EVAL code x a", "EVAL code -1 a", "GET", "SET k", "XREAD COUNT 2 STREAMS a", "OBJECT NOPE k",
+		"ZUNION 5 a b", "ZUNIONSTORE d 2 a", "EVAL code x a", "EVAL code -1 a", "GET", "SET k", "XREAD COUNT 2 STREAMS a", "XREAD STREAMS a b 0",
+		"OBJECT NOPE k",
 	} {
 		args := parseLine(words)
 		got, err := specOf(t, words).AppendKeys(dst, len(args), func(i int) string { return string(args[i]) })
@@ -210,7 +242,7 @@ func TestKeysCannotBeTold(t *testing.T) {
 			t.Errorf("%s: the error quotes an argument: %v", words, err)
 		}
 	}
-	if _, err := Lookup("json.set").AppendKeys(nil, 2, func(int) string { return "" }); !errors.Is(err, ErrKeys) {
+	if _, err := Lookup("nope.set").AppendKeys(nil, 2, func(int) string { return "" }); !errors.Is(err, ErrKeys) {
 		t.Errorf("an unknown command: error %v", err)
 	}
 }

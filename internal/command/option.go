@@ -102,21 +102,25 @@ func parseExpiry(b []byte) expiry {
 	return expiryNone
 }
 
-// setOptions are the options of one SET.
+// setOptions are the options of one SET or MSETEX.
 type setOptions struct {
 	nx, xx, get, keepTTL bool
 	expiry               expiry
 	value                int  // index of the deadline's value, when expiry is set
-	claims               bool // an option of newer servers that compares: IFEQ and its like
-	unknown              bool // an option that the pinned server does not have
-	syntax               bool // options that the pinned server refuses together
+	claims               bool // an option that compares: IFEQ and its like
+	unknown              bool // an option that no server has
+	syntax               bool // options that every server refuses together, or a missing value
 }
 
-// parseSet reads the options of a SET. Reading goes on after what the server
-// would refuse, so that the form is known in full.
-func parseSet(args [][]byte) setOptions {
+// compares reports whether b is one of SET's options that compare with the value
+// that follows them.
+func compares(b []byte) bool { return oneOf(b, "ifeq", "ifne", "ifdeq", "ifdne") }
+
+// parseSet reads the options of a SET from index first on. Reading goes on after
+// what the server would refuse, so that the form is known in full.
+func parseSet(args [][]byte, first int) setOptions {
 	var o setOptions
-	for i := 3; i < len(args); i++ {
+	for i := first; i < len(args); i++ {
 		kind := parseExpiry(args[i])
 		switch {
 		case kind != expiryNone:
@@ -139,11 +143,50 @@ func parseSet(args [][]byte) setOptions {
 		case option(args[i], "keepttl"):
 			o.syntax = o.syntax || o.expiry != expiryNone
 			o.keepTTL = true
-		case len(args[i]) >= 2 && matchFold(args[i][:2], "if"):
+		case compares(args[i]):
+			o.claims = true
+			i++
+			o.syntax = o.syntax || i == len(args)
+		case len(args[i]) >= 2 && matchFold(args[i][:2], "if"): // one of tomorrow
 			o.claims, o.syntax = true, true
 		default:
 			o.unknown, o.syntax = true, true
 		}
 	}
 	return o
+}
+
+// parseGetEx reads the options of a GETEX: a deadline, as SET has it, or PERSIST.
+func parseGetEx(args [][]byte) setOptions {
+	var o setOptions
+	persist := false
+	for i := 2; i < len(args); i++ {
+		kind := parseExpiry(args[i])
+		switch {
+		case kind != expiryNone:
+			o.syntax = o.syntax || persist || (o.expiry != expiryNone && o.expiry != kind) || i+1 == len(args)
+			o.expiry = kind
+			i++
+			o.value = i
+		case option(args[i], "persist"):
+			o.syntax = o.syntax || o.expiry != expiryNone
+			persist = true
+		default:
+			o.unknown, o.syntax = true, true
+		}
+	}
+	return o
+}
+
+// msetexOptions is the index of MSETEX's first option. Where the number of keys is
+// not one, which every server refuses, it is behind the last argument and ok false.
+func msetexOptions(args [][]byte) (first int, ok bool) {
+	if len(args) < 2 {
+		return len(args), false
+	}
+	n, ok := parseInt(args[1])
+	if !ok || n < 1 || n > int64(len(args)-2)/2 {
+		return len(args), false
+	}
+	return 2 + 2*int(n), true
 }

@@ -107,11 +107,18 @@ func TestNotRepeatable(t *testing.T) {
 	// change makes dangerous.
 	for _, words := range []string{
 		"SET k", "SET k v EX 10 KEEPTTL", "SET k v FOO", "SET k v IFEQ w", "MSET", "EXPIRE k", "EXPIRE k x", "LSET k 0 v",
-		"EVAL code 0", "PUBLISH c m", "FLUSHALL", "CONFIG SET a b", "CONFIG NOPE", "CLIENT KILL a:1", "MULTI", "XGROUP",
+		"EVAL code 0", "PUBLISH c m", "FLUSHALL", "CONFIG SET a b", "CONFIG NOPE", "MSETEX 1 k v NX", "MSETEX 1 k v XX",
+		"MSETEX 1 k v FOO", "MSETEX x k v", "MSETEX 1 k v GET", "SET k v EX 10 IFEQ w", "FT.CURSOR READ i 1", "CLIENT KILL a:1", "MULTI", "XGROUP",
 	} {
 		s := specOf(t, words)
 		if want := words == "XGROUP"; s.Repeatable(parseLine(words)) != want { // answered with an error
 			t.Errorf("%s: repeatable %v", words, !want)
+		}
+	}
+	// Of no server at hand, but of the kind of MSET.
+	for _, words := range []string{"MSETEX 1 k v", "MSETEX 2 k v l w EX 10"} {
+		if !specOf(t, words).Repeatable(parseLine(words)) {
+			t.Errorf("%s: not repeatable", words)
 		}
 	}
 }

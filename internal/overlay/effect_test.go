@@ -19,10 +19,13 @@ func (r *rig) effectOf(line string) Effect {
 	r.tb.Helper()
 	var got Effect
 	args := split(line)
-	_, err := r.o.Write(context.Background(), Request{Args: args, Commit: func(f Effect) (uint64, error) {
-		got = f
-		return r.j.commit(args)
-	}})
+	_, err := r.o.Write(context.Background(), Request{
+		Commands: []Command{commandOf(args)},
+		Commit: func(f Effect) (uint64, error) {
+			got = f
+			return r.j.commit(args)
+		},
+	})
 	if err != nil {
 		r.tb.Fatalf("%s: %v", line, err)
 	}
@@ -33,15 +36,14 @@ func TestEffect(t *testing.T) {
 	t.Parallel()
 	c := &clock{ms: 1000}
 	r := newRig(t, Options{Now: c.now})
-	dying := stringSeed("7")
-	dying.ExpireAt = 5000
-	hash := Seed{Kind: KindHash, Fields: split("f v g w"), ExpireAt: 5000}
+	dying := stringSeed("7").at(5000)
+	hash := hashSeed("f", "v", "g", "w").at(5000)
 	for _, key := range []string{"a", "b", "c", "d", "e", "x"} {
 		r.src.set(key, dying)
 	}
 	r.src.set("h", hash)
 	r.src.set("i", hash)
-	r.src.set("l", Seed{Kind: KindOpaque, Type: "list", ExpireAt: 5000})
+	r.src.set("l", opaqueSeed("list").at(5000))
 	r.src.set("s", stringSeed("1"))
 	for _, want := range []struct {
 		line          string
@@ -100,9 +102,7 @@ func TestRecoverAtItsOwnTime(t *testing.T) {
 		{5, "INCR n", 1500, 2000},
 		{6, "INCR n", 2500, 0},
 	} {
-		if err := r.o.Recover(rec.seq, 0, split(rec.line), rec.at, rec.lapses); err != nil {
-			t.Fatal(err)
-		}
+		r.recover(rec.seq, split(rec.line), rec.at, rec.lapses)
 	}
 	r.want("GET k", "$1 x")
 	r.want("PTTL k", ":-1")

@@ -1,175 +1,137 @@
 package overlay
 
-// What an entry and an undo record cost beside the bytes they hold: their
-// structs, and an entry's place in the map.
+import "github.com/holdfast-cache/holdfast/internal/engine"
+
+// What an entry costs beside its name and value: its struct, and its place in
+// the map.
+const entryOverhead = 128 + 48
+
+// entry is one key of the overlay. Everything in it is guarded by the lock of
+// its shard. There may be very many: it is kept at 128 bytes.
+type entry struct {
+	obj     engine.Object
+	name    string
+	lastSeq uint64 // of the last deferred write that names the key; 0 before the first commit
+	charged int64  // bytes that count against Options.MaxBytes
+
+	prev, next *entry // the shard's order by lastSeq
+
+	knot  *knot // the pending writes of an unresolved key
+	base  *base // of the last seed; nil without one
+	db    int32
+	flags flags
+}
+
+// flags say how good an entry's value is.
+type flags uint8
+
 const (
-	entryOverhead = 272
-	undoOverhead  = 192
-	opOverhead    = 56
-	argOverhead   = 24
+	// flagKnown: the value is what the server would hold. Without it the key is
+	// unresolved: the value is an estimate from this process's own writes.
+	flagKnown flags = 1 << iota
+	// flagBased: the value rests on a seed.
+	flagBased
+	// flagMoved: the value is partial and came from another key, as by RENAME:
+	// the server cannot be asked for its members under this name.
+	flagMoved
+	// flagLost: nothing can be said of the value until the key's writes are in a
+	// primary. It is set together with flagKnown: no seed helps.
+	flagLost
+	// flagGone: the entry has left the overlay.
+	flagGone
 )
 
-// value is what a key holds.
-type value struct {
-	kind     Kind
-	str      []byte // never changed below its length: replies share it
-	hash     *hash
-	typ      string // of an opaque value: what TYPE answers
-	expireAt int64  // Unix milliseconds of the server's clock; 0 is none
+// base is the state of a key at the server that an entry's value was made from.
+// Its address tells one reading from another.
+type base struct {
+	origin  Origin
+	fence   uint64
+	existed bool
 }
 
-// expire drops the value if its deadline has passed.
-func (v *value) expire(now int64) {
-	if v.expireAt != 0 && v.expireAt <= now {
-		*v = value{}
-	}
-}
+func (e *entry) is(f flags) bool { return e.flags&f != 0 }
 
-func (v *value) size() int64 {
-	n := int64(cap(v.str))
-	if v.hash != nil {
-		n += int64(v.hash.bytes)
+func (e *entry) held() bool { return e.lastSeq != 0 }
+
+func (e *entry) key() Key { return Key{DB: int(e.db), Name: e.name} }
+
+// size is the memory that the entry takes, as estimated.
+func (e *entry) size() int64 {
+	n := entryOverhead + int64(len(e.name)) + e.obj.Size()
+	if e.knot != nil {
+		n += e.knot.share()
 	}
 	return n
 }
 
-// op is a deferred write that an unresolved key keeps until a seed comes.
-type op struct {
-	seq    uint64
-	args   [][]byte
-	at     int64 // when it was executed
-	lapses int64 // nothing is left of it from this time on; 0: always
+// overwritten says that the value owes nothing to what was there.
+func (e *entry) overwritten() {
+	e.flags = flagKnown
+	e.knot = nil
 }
 
-// state is the part of an entry that a write changes and an undo restores.
-type state struct {
-	val     value
-	lastSeq uint64 // of the last deferred write that names the key; 0 before the first commit
-	known   bool   // val is what the server would hold; else the key is unresolved
-	based   bool   // val rests on a seed
-	ops     []op   // the writes of an unresolved key, oldest first
-	opBytes int64
+// lose gives up the value.
+func (e *entry) lose() {
+	e.obj = engine.Object{}
+	e.flags = flagKnown | flagLost
+	e.knot = nil
 }
 
-// entry is one key of the overlay. Everything in it is guarded by the lock of
-// its shard.
-type entry struct {
-	key Key
-	state
-	origin  *Origin // of the last seed; nil without one
-	touched int     // during a call: 1 + index of its undo record
-	charged int64   // bytes that count against Options.MaxBytes
-
-	prev, next *entry        // the shard's order by lastSeq
-	gone       chan struct{} // closed when the entry leaves; made by the first waiter
-}
-
-// snapshot copies the state so that later appends to its slices cannot reach
-// into the copy.
-func (e *entry) snapshot() state {
-	s := e.state
-	s.val.str = s.val.str[:len(s.val.str):len(s.val.str)]
-	s.ops = s.ops[:len(s.ops):len(s.ops)]
-	return s
-}
-
-func (e *entry) size() int64 {
-	return entryOverhead + int64(len(e.key.Name)) + e.val.size() + e.opBytes
-}
-
-// keep stores the call's arguments as a pending write of an unresolved key.
-func (e *entry) keep(x *call, lapses int64) {
-	args := x.args
-	if x.cmd.many { // each key keeps its own part
-		args = [][]byte{x.args[0], []byte(e.key.Name)}
-	}
-	o := op{args: make([][]byte, len(args)), at: x.now, lapses: lapses}
-	size := int64(opOverhead)
-	for i, arg := range args {
-		o.args[i] = append([]byte(nil), arg...)
-		size += argOverhead + int64(len(arg))
-	}
-	e.ops = append(e.ops, o)
-	e.opBytes += size
-}
-
-// adopt makes a seed the base of an entry and applies the pending writes that
-// the seed does not contain.
-func (e *entry) adopt(s *Seed, now int64) {
-	ops := e.ops
-	e.val = s.value()
-	e.known, e.based = true, s.Kind != KindNone
-	e.ops, e.opBytes = nil, 0
-	origin := s.Origin
-	e.origin = &origin
-	for _, o := range ops {
-		if o.seq <= s.Fence {
-			continue
-		}
-		if o.lapses != 0 && o.lapses <= now {
-			e.val = value{}
-			continue
-		}
-		x := call{cmd: lookup(o.args), args: o.args, now: o.at, keyOf: []int{0}, entries: []*entry{e}}
-		// Its reply was given long ago. An error, of the write or of the
-		// overlay, leaves the value as it was, as it will at the server.
-		x.cmd.exec(&x)
-		x.settle()
-	}
-}
-
-// value turns a seed into a value. The seed's bytes become the value's.
-func (s *Seed) value() value {
-	v := value{kind: s.Kind, expireAt: s.ExpireAt}
-	switch s.Kind {
-	case KindString:
-		v.str = s.Str[:len(s.Str):len(s.Str)]
-	case KindHash:
-		v.hash = &hash{}
-		for i := 0; i+1 < len(s.Fields); i += 2 {
-			v.hash.set(s.Fields[i], s.Fields[i+1])
-		}
-		if v.hash.live == 0 {
-			return value{}
-		}
-	case KindOpaque:
-		v.typ = s.Type
-	default:
-		return value{}
-	}
-	return v
-}
+// undoOverhead is what an undo record costs beside what it keeps alive.
+const undoOverhead = 112
 
 // undo takes back one write on one key.
 type undo struct {
 	seq    uint64
 	entry  *entry
-	before state
-	fields []fieldChange // changes inside before.val.hash, oldest first
-	cost   int64
+	before engine.Object
+
+	// deep is shared by the records of a write that changed more than the fields
+	// of its objects, or one object several times; nil for others.
+	deep *deep
+
+	lastSeq uint64
+	knot    *knot
+	cost    int64
+	flags   flags
 }
 
-func (u *undo) revert() {
-	u.entry.state = u.before
-	for i := len(u.fields) - 1; i >= 0; i-- {
-		u.before.val.hash.undo(u.fields[i])
-	}
+// deep is how to take back a write inside its objects.
+type deep struct {
+	changes          []engine.Change // oldest first
+	reverted, failed bool
 }
 
-// measure sets what the record costs: what it keeps alive that the entry does
-// not.
-func (u *undo) measure() {
-	u.cost = undoOverhead
-	if len(u.before.val.str) > 0 {
-		u.cost += int64(len(u.before.val.str))
+// revert runs once, whichever of the write's records comes first. It reports
+// false when a fault left the objects in no known state.
+func (d *deep) revert() (ok bool) {
+	if d == nil {
+		return true
 	}
-	if h := u.before.val.hash; h != nil && h != u.entry.val.hash {
-		u.cost += int64(h.bytes)
+	if !d.reverted {
+		d.reverted = true
+		d.failed = !revertChanges(d.changes)
 	}
-	for _, f := range u.fields {
-		u.cost += fieldOverhead + int64(len(f.name)+len(f.old))
+	return !d.failed
+}
+
+// revertChanges takes changes back, newest first, and contains faults.
+func revertChanges(changes []engine.Change) (ok bool) {
+	defer func() {
+		if recover() != nil {
+			ok = false
+		}
+	}()
+	for i := len(changes) - 1; i >= 0; i-- {
+		changes[i].Revert()
 	}
-	if len(u.entry.ops) == 0 {
-		u.cost += u.before.opBytes
-	}
+	return true
+}
+
+// restore puts the entry back. The write's deep changes must have been taken
+// back before.
+func (u *undo) restore() {
+	gone := u.entry.flags & flagGone
+	u.entry.obj = u.before
+	u.entry.lastSeq, u.entry.knot, u.entry.flags = u.lastSeq, u.knot, u.flags|gone
 }

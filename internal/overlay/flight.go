@@ -2,122 +2,170 @@ package overlay
 
 import (
 	"context"
+	"errors"
 	"fmt"
+
+	"github.com/holdfast-cache/holdfast/internal/engine"
 )
 
 // flight is one seed on its way, shared by all calls that wait for the key. It
 // stays in its shard until the last of them has used it under the shard's lock,
 // so that nothing which leaves the overlay meanwhile goes unnoticed.
 type flight struct {
-	done chan struct{} // closed by the owner when seed and err are set
-	seed Seed
+	done chan struct{} // closed by the owner when value, base and err are set
 	err  error
+	base *base
 
-	refs  int  // calls that use it; guarded by the shard's lock
-	stale bool // the seed must not be used; guarded by the shard's lock
-	used  bool // the seed's bytes are some entry's already; guarded likewise
+	value engine.Object // guarded by the shard's lock once done is closed
+	refs  int           // calls that use it; guarded by the shard's lock
+	stale bool          // the seed must not be used; guarded by the shard's lock
+	used  bool          // value is some entry's already; guarded likewise
 }
 
-// ticket is a call's claim on the flight of one of its keys.
-type ticket struct {
-	key   Key
-	f     *flight
-	owner bool // this call fetches it
-}
-
-// claim joins the flight of a key, or starts one. It needs the shard's lock.
-func (o *Overlay) claim(k Key) ticket {
-	s := o.shard(k)
-	f := s.flights[k]
-	owner := f == nil || f.stale || f.used || f.failed()
-	if owner {
-		f = &flight{done: make(chan struct{})}
-		s.flights[k] = f
-	}
-	f.refs++
-	return ticket{key: k, f: f, owner: owner}
-}
-
-// failed reports whether the flight has ended with an error: what comes later
-// asks again, instead of passing one old error on for as long as calls overlap.
-func (f *flight) failed() bool {
+// ended reports whether the seed has come, or will not come.
+func (f *flight) ended() bool {
 	select {
 	case <-f.done:
-		return f.err != nil
+		return true
 	default:
 		return false
 	}
 }
 
+// claim joins the flight of a key, or starts one. It needs the shard's lock.
+func (o *Overlay) claim(r *ref) {
+	s := &o.shards[r.shard]
+	k := r.e.key()
+	f := s.flights[k]
+	// What comes after a failure asks again, instead of passing one old error on
+	// for as long as calls overlap.
+	r.fetch = f == nil || f.stale || f.used || (f.ended() && f.err != nil)
+	if r.fetch {
+		f = &flight{done: make(chan struct{})}
+		s.flights[k] = f
+	}
+	f.refs++
+	r.f = f
+}
+
 // release ends a claim. It needs the shard's lock.
-func (o *Overlay) release(t ticket) {
-	t.f.refs--
-	if s := o.shard(t.key); t.f.refs == 0 && s.flights[t.key] == t.f {
-		delete(s.flights, t.key)
+func (o *Overlay) release(r *ref) {
+	if r.f == nil {
+		return
+	}
+	r.f.refs--
+	s := &o.shards[r.shard]
+	if k := (Key{DB: int(r.e.db), Name: r.e.name}); r.f.refs == 0 && s.flights[k] == r.f {
+		delete(s.flights, k)
+	}
+	r.f = nil
+}
+
+// releaseAll ends all claims of a call. It needs the locks.
+func (o *Overlay) releaseAll(x *call) {
+	for i := range x.refs {
+		o.release(&x.refs[i])
 	}
 }
 
-// abandon ends claims whose seeds will not be used. It takes the locks itself.
-func (o *Overlay) abandon(tickets []ticket) {
-	for _, t := range tickets {
-		s := o.shard(t.key)
+// abandon ends all claims of a call that holds no locks.
+func (o *Overlay) abandon(x *call) {
+	for i := range x.refs {
+		r := &x.refs[i]
+		if r.f == nil {
+			continue
+		}
+		s := &o.shards[r.shard]
 		s.mu.Lock()
-		o.release(t)
+		o.release(r)
 		s.mu.Unlock()
 	}
 }
 
+// fetch has what the call's last attempt asked for: seeds, members of partial
+// values, keys to be read as guests. After an error the call's claims are
+// released. No lock may be held.
+func (o *Overlay) fetch(ctx context.Context, x *call) (err error) {
+	defer func() {
+		if err != nil {
+			o.abandon(x)
+		}
+	}()
+	if err := o.gather(ctx, x); err != nil {
+		return err
+	}
+	if err := o.ask(ctx, x); err != nil {
+		return err
+	}
+	return o.invite(ctx, x)
+}
+
 // gather fetches the seeds that the call owns, in one request, then waits for
-// those of others. The only error is that the context has ended; the tickets
-// are then released. No lock may be held.
-func (o *Overlay) gather(ctx context.Context, tickets []ticket) error {
-	var own []ticket
+// those of others. The only error is that the context has ended.
+func (o *Overlay) gather(ctx context.Context, x *call) error {
+	var own []*ref
 	var keys []Key
-	for _, t := range tickets {
-		if t.owner {
-			own, keys = append(own, t), append(keys, t.key)
+	waits := false
+	for i := range x.refs {
+		r := &x.refs[i]
+		waits = waits || r.f != nil
+		if r.f != nil && r.fetch {
+			r.fetch = false
+			own, keys = append(own, r), append(keys, r.e.key())
 		}
 	}
 	if len(own) > 0 {
 		seeds, err := o.seed(ctx, keys, DepthLimited)
 		ended := err != nil && ctx.Err() != nil
-		for i, t := range own {
-			if err != nil {
-				t.f.err = err
-			} else {
-				t.f.seed = seeds[i]
-			}
+		for i, r := range own {
+			r.f.land(seeds, i, err)
 			if ended {
 				// This caller's context says nothing about the server: who
 				// joined asks again.
-				s := o.shard(t.key)
+				s := &o.shards[r.shard]
 				s.mu.Lock()
-				t.f.stale = true
+				r.f.stale = true
 				s.mu.Unlock()
 			}
-			close(t.f.done)
+			close(r.f.done)
 		}
 	}
-	for _, t := range tickets {
-		select {
-		case <-t.f.done:
-		case <-ctx.Done():
+	for i := range x.refs {
+		if r := &x.refs[i]; r.f != nil {
+			select {
+			case <-r.f.done:
+			case <-ctx.Done():
+			}
 		}
 	}
-	if ctx.Err() != nil {
-		o.abandon(tickets)
-		return fmt.Errorf("overlay: the context ended before the key's base was read; "+
-			"nothing was changed: %w", context.Cause(ctx))
+	if waits && ctx.Err() != nil {
+		return contextEnded(ctx)
 	}
 	return nil
+}
+
+func contextEnded(ctx context.Context) error {
+	return fmt.Errorf("overlay: the context ended before the key's base was read; "+
+		"nothing was changed: %w", context.Cause(ctx))
+}
+
+func (f *flight) land(seeds []Seed, i int, err error) {
+	if err != nil {
+		f.err = err
+		return
+	}
+	f.value, f.base = seeds[i].Value, seeds[i].base()
+}
+
+func (s *Seed) base() *base {
+	return &base{origin: s.Origin, fence: s.Fence, existed: s.Value.Exists()}
 }
 
 // seed asks the source, and contains its faults.
 func (o *Overlay) seed(ctx context.Context, keys []Key, depth Depth) (seeds []Seed, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			// The value of a panic may quote data; its type says enough.
-			seeds, err = nil, fmt.Errorf("%w: the source panicked (%T)", ErrInternal, p)
+			seeds, err = nil, fault("the source", p)
 		}
 	}()
 	seeds, err = o.source.Seed(ctx, keys, depth)
@@ -126,3 +174,20 @@ func (o *Overlay) seed(ctx context.Context, keys []Key, depth Depth) (seeds []Se
 	}
 	return seeds, err
 }
+
+// members asks the source, and contains its faults.
+func (o *Overlay) members(ctx context.Context, w *want) (facts []engine.Fact, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			facts, err = nil, fault("the source", p)
+		}
+	}()
+	facts, err = o.source.Members(ctx, w.key, w.typ, w.members)
+	if err == nil && len(facts) != len(w.members) {
+		return nil, fmt.Errorf("%w: the source answered %d facts for %d members", ErrInternal, len(facts), len(w.members))
+	}
+	return facts, err
+}
+
+// errLost is the cause where a key's state is unknown for a reason of our own.
+var errLost = errors.New("overlay: pending writes on several keys leave the key's value open until they are replayed")

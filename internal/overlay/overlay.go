@@ -4,33 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync/atomic"
 	"time"
-)
 
-// Errors of the overlay. All but ErrInternal say that nothing was changed and
-// nothing was journaled; what wraps them holds the reason. None names a key.
-var (
-	// ErrNotServed: the overlay does not execute this command, or this form.
-	ErrNotServed = errors.New("overlay: command not served")
-	// ErrNotHeld: none of the command's keys is in the overlay.
-	ErrNotHeld = errors.New("overlay: key not held")
-	// ErrFull: the write would exceed Options.MaxBytes.
-	ErrFull = errors.New("overlay: full")
-	// ErrKeyTooBig: the key's value is above the seeding limit.
-	ErrKeyTooBig = errors.New("overlay: key too big")
-	// ErrBaseUnknown: no server told the key's state, and the command is not
-	// answered without it.
-	ErrBaseUnknown = errors.New("overlay: base unknown")
-	// ErrInternal: a fault of this package or of a callback. If it came from
-	// Commit, whether the write was enqueued is unknown.
-	ErrInternal = errors.New("overlay: internal fault")
+	"github.com/holdfast-cache/holdfast/internal/engine"
 )
-
-func notServed(what string) error {
-	return fmt.Errorf("%w: %s cannot be deferred; send it when there is a primary", ErrNotServed, what)
-}
 
 // DefaultMaxBytes is the default of Options.MaxBytes.
 const DefaultMaxBytes = 64 << 20
@@ -50,9 +28,9 @@ type Options struct {
 	// no bound.
 	MaxBytes int64
 
-	// EstimateCounters lets INCR, INCRBY, DECR, DECRBY and HINCRBY answer from
-	// this process's writes alone when the base is unknown. Default off: their
-	// replies are used as identities, so they are refused with ErrBaseUnknown.
+	// EstimateCounters lets commands whose reply is used as an identity (see
+	// Command.Counter) answer from this process's writes alone when the base is
+	// unknown. Default off: they are refused with ErrBaseUnknown.
 	EstimateCounters bool
 }
 
@@ -63,12 +41,14 @@ type Overlay struct {
 	now      func() time.Time
 	max      int64
 	estimate bool
+	server   atomic.Pointer[engine.Server] // whose habits replies follow
 
 	shards     [shardCount]shard // lock order: by index
 	held       atomic.Int64      // keys in all shards
 	bytes      atomic.Int64
 	durable    atomic.Uint64 // writes up to here are never rolled back
 	unresolved atomic.Int64  // keys whose base is unknown
+	order      atomic.Uint64 // of the last pending write of an unresolved key
 }
 
 // New returns an empty overlay.
@@ -86,12 +66,16 @@ func New(o Options) (*Overlay, error) {
 	if ov.max == 0 {
 		ov.max = DefaultMaxBytes
 	}
+	ov.SetServer(engine.Server{})
 	for i := range ov.shards {
-		ov.shards[i].keys = make(map[Key]*entry)
 		ov.shards[i].flights = make(map[Key]*flight)
 	}
 	return ov, nil
 }
+
+// SetServer says whose habits replies follow from now on. Until it is called
+// they are those of Redis 7.0.
+func (o *Overlay) SetServer(s engine.Server) { o.server.Store(&s) }
 
 // Stats are figures of an Overlay at about one moment.
 type Stats struct {
@@ -117,7 +101,7 @@ func (o *Overlay) Held(db int, name string) (lastSeq uint64, held bool) {
 	s := &o.shards[shardOf(name)]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e := s.keys[Key{DB: db, Name: name}]; e != nil {
+	if e := s.find(db, name); e != nil {
 		return e.lastSeq, true
 	}
 	return 0, false
@@ -129,15 +113,12 @@ func (o *Overlay) Await(ctx context.Context, db int, name string) error {
 	s := &o.shards[shardOf(name)]
 	for {
 		s.mu.Lock()
-		e := s.keys[Key{DB: db, Name: name}]
+		e := s.find(db, name)
 		if e == nil {
 			s.mu.Unlock()
 			return nil
 		}
-		if e.gone == nil {
-			e.gone = make(chan struct{})
-		}
-		gone := e.gone
+		gone := s.wait(e)
 		s.mu.Unlock()
 		select {
 		case <-gone:
@@ -174,7 +155,7 @@ func (o *Overlay) Trim(seq uint64) int {
 			freed += e.charged
 			left++
 			o.held.Add(-1)
-			if !e.known {
+			if !e.is(flagKnown) {
 				o.unresolved.Add(-1)
 			}
 		}
@@ -182,67 +163,6 @@ func (o *Overlay) Trim(seq uint64) int {
 		o.bytes.Add(-freed)
 	}
 	return left
-}
-
-// Rollback takes back every write with sequence from or later, newest first,
-// except those that Durable has passed: the journal could not make them durable.
-// Call it after the journal has begun to refuse new writes; their callers hear
-// that the outcome is in doubt. It returns the number of (key, write) pairs that
-// were taken back.
-func (o *Overlay) Rollback(from uint64) int {
-	// All locks at once, so that no reader sees half of a multi-key write.
-	for i := range o.shards {
-		o.shards[i].mu.Lock()
-		defer o.shards[i].mu.Unlock()
-	}
-	from = max(from, 1)
-	if durable := o.durable.Load(); from <= durable {
-		if durable+1 == 0 {
-			return 0
-		}
-		from = durable + 1
-	}
-	n := 0
-	for i := range o.shards {
-		n += o.rollbackShard(&o.shards[i], from)
-	}
-	return n
-}
-
-// rollbackShard needs the shard's lock.
-func (o *Overlay) rollbackShard(s *shard, from uint64) (n int) {
-	touched := make(map[*entry]bool) // the entry, and whether it was known before
-	for len(s.undo) > s.head {
-		u := &s.undo[len(s.undo)-1]
-		if u.seq < from {
-			break
-		}
-		if _, seen := touched[u.entry]; !seen {
-			touched[u.entry] = u.entry.known
-		}
-		o.bytes.Add(-u.cost)
-		u.revert()
-		*u = undo{}
-		s.undo = s.undo[:len(s.undo)-1]
-		n++
-	}
-	if n == 0 {
-		return 0
-	}
-	for e, known := range touched {
-		if e.lastSeq == 0 { // the writes taken back were its only ones
-			s.remove(e)
-			o.bytes.Add(-e.charged)
-			o.held.Add(-1)
-			o.countUnresolved(known, true)
-			continue
-		}
-		o.countUnresolved(known, e.known)
-		o.bytes.Add(e.size() - e.charged)
-		e.charged = e.size()
-	}
-	s.resort()
-	return n
 }
 
 // countUnresolved follows an entry from one state of knowledge to another.
@@ -255,25 +175,4 @@ func (o *Overlay) countUnresolved(before, after bool) {
 	}
 }
 
-// lock locks the shards of the call's keys, in order.
-func (o *Overlay) lock(x *call) {
-	x.order = x.order[:0]
-	for _, k := range x.keys {
-		x.order = append(x.order, shardOf(k.Name))
-	}
-	if len(x.order) > 1 {
-		slices.Sort(x.order)
-		x.order = slices.Compact(x.order)
-	}
-	for _, i := range x.order {
-		o.shards[i].mu.Lock()
-	}
-}
-
-func (o *Overlay) unlock(x *call) {
-	for _, i := range x.order {
-		o.shards[i].mu.Unlock()
-	}
-}
-
-func (o *Overlay) shard(k Key) *shard { return &o.shards[shardOf(k.Name)] }
+func (o *Overlay) shard(name string) *shard { return &o.shards[shardOf(name)] }

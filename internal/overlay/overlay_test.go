@@ -14,7 +14,7 @@ func TestRepliesRestOnTheBase(t *testing.T) {
 	r := newRig(t, Options{})
 	r.src.set("n", stringSeed("41"))
 	r.src.set("h", hashSeed("a", "1", "b", "2"))
-	r.src.set("z", Seed{Kind: KindOpaque, Type: "zset"})
+	r.src.set("z", opaqueSeed("zset"))
 
 	if res := r.want("INCR n", ":42"); !res.Exact || !res.Based || res.Seq != 1 {
 		t.Errorf("INCR on a base: %+v, want exact, based, sequence 1", res)
@@ -99,22 +99,23 @@ func TestArgumentsAreNotKept(t *testing.T) {
 	r.want("HGETALL hash", "*2 $5 field $5 value")
 }
 
-// A reply shares memory with the overlay: no later write may show in it.
+// Replies are copies: no later write may show in them, nor a caller's change to
+// them in the overlay.
 func TestRepliesDoNotChangeLater(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, Options{})
 	r.do("SET k aaaa")
 	r.do("APPEND k bbbbb") // leaves room behind it, which later writes share
 	first := r.do("GET k")
-	_ = append(first.Reply.Str, "XXXX"...) // a careless caller
 	r.do("APPEND k cccc")
 	second := r.do("GET k")
+	clear(r.do("GET k").Reply) // a careless caller
 	r.o.Rollback(3)
 	r.do("APPEND k dddd")
 	for _, c := range []struct{ got, want string }{
-		{first.Reply.Text(), "aaaabbbbb"},
-		{second.Reply.Text(), "aaaabbbbbcccc"},
-		{r.do("GET k").Reply.Text(), "aaaabbbbbdddd"},
+		{show(first.Reply), "$9 aaaabbbbb"},
+		{show(second.Reply), "$13 aaaabbbbbcccc"},
+		{show(r.do("GET k").Reply), "$13 aaaabbbbbdddd"},
 	} {
 		if c.got != c.want {
 			t.Errorf("reply %q, want %q", c.got, c.want)
@@ -122,13 +123,24 @@ func TestRepliesDoNotChangeLater(t *testing.T) {
 	}
 }
 
+func TestRepliesAreAppended(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Options{})
+	r.do("SET k v")
+	room := append(make([]byte, 0, 64), "before"...)
+	res, err := r.o.Read(context.Background(), Request{
+		Proto: 3, Reply: room, Commands: []Command{commandOf(split("MGET k missing"))},
+	})
+	if err != nil || string(res.Reply) != "before*2\r\n$1\r\nv\r\n_\r\n" || &res.Reply[0] != &room[0] {
+		t.Errorf("reply %q, %v; want it appended, in RESP3", res.Reply, err)
+	}
+}
+
 func TestDeadlines(t *testing.T) {
 	t.Parallel()
 	clock := &fixedClock{t: time.UnixMilli(1_000_000)}
 	r := newRig(t, Options{Now: clock.now})
-	base := stringSeed("5")
-	base.ExpireAt = 1_000_400
-	r.src.set("k", base)
+	r.src.set("k", stringSeed("5").at(1_000_400))
 
 	if res := r.want("INCR k", ":6"); res.ExpireAt != 1_000_400 {
 		t.Errorf("deadline after INCR: %d, want the base's", res.ExpireAt)
@@ -190,8 +202,8 @@ func TestBaseUnknown(t *testing.T) {
 	if res := r.want("HGETALL h", "*4 $1 a $1 1 $1 b $1 2"); !res.Exact {
 		t.Errorf("HGETALL after resolving: %+v, want exact", res)
 	}
-	if res := r.do("PTTL e"); res.Reply.Int <= 0 {
-		t.Errorf("PTTL of the key that was expired without a base: %d", res.Reply.Int)
+	if res := r.do("PTTL e"); r.number(res) <= 0 {
+		t.Errorf("PTTL of the key that was expired without a base: %s", res.Reply)
 	}
 	r.checkBytes()
 }
@@ -215,15 +227,11 @@ func TestFenceKeepsReplayedWritesOff(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, Options{})
 	for seq := uint64(1); seq <= 5; seq++ {
-		if err := r.o.Recover(seq, 0, split("INCR n"), 0, 0); err != nil {
-			t.Fatal(err)
-		}
+		r.recover(seq, split("INCR n"), 0, 0)
 	}
-	if err := r.o.Recover(6, 0, split("DEL a b"), 0, 0); err != nil {
-		t.Fatal(err)
-	}
+	r.recover(6, split("DEL a b"), 0, 0)
 	base := stringSeed("13") // 10, and the first three
-	base.Fence = 3
+	base.fence = 3
 	r.src.set("n", base)
 	if res := r.want("GET n", "$2 15"); !res.Exact || res.Seq != 5 {
 		t.Errorf("GET of a recovered key: %+v, want exact, sequence 5", res)
@@ -238,15 +246,15 @@ func TestFenceKeepsReplayedWritesOff(t *testing.T) {
 func TestRecoverRefusesWhatItCannotDo(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, Options{})
-	for _, line := range []string{"LPUSH l v", "GET k", "SET k v NX", "SET k", "PEXPIREAT k 1 NX"} {
-		if err := r.o.Recover(1, 0, split(line), 0, 0); !errors.Is(err, ErrNotServed) {
+	for _, line := range []string{"JSON.SET l v", "GET k", "PING"} {
+		if err := r.o.Recover(1, 0, commandOf(split(line)), 0, 0); !errors.Is(err, ErrNotServed) {
 			t.Errorf("Recover(%s): %v, want ErrNotServed", line, err)
 		}
 	}
 	if !r.o.Empty() {
 		t.Error("a refused record left something behind")
 	}
-	if err := r.o.Recover(0, 0, split("SET k v"), 0, 0); !errors.Is(err, ErrInternal) {
+	if err := r.o.Recover(0, 0, commandOf(split("SET k v")), 0, 0); !errors.Is(err, ErrInternal) {
 		t.Errorf("Recover with sequence 0: %v, want ErrInternal", err)
 	}
 	r.checkBytes()
@@ -255,8 +263,8 @@ func TestRecoverRefusesWhatItCannotDo(t *testing.T) {
 func TestKeyTooBig(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, Options{})
-	r.src.set("big", Seed{Kind: KindOpaque, Type: "hash"})
-	r.src.set("blob", Seed{Kind: KindOpaque, Type: "string"})
+	r.src.set("big", opaqueSeed("hash"))
+	r.src.set("blob", opaqueSeed("string"))
 	for _, line := range []string{"HSET big f v", "HDEL big f", "HINCRBY big f 1", "APPEND blob x", "INCR blob"} {
 		if _, err := r.try(line); !errors.Is(err, ErrKeyTooBig) {
 			t.Errorf("%s: %v, want ErrKeyTooBig", line, err)
@@ -290,8 +298,8 @@ func TestFull(t *testing.T) {
 	if got := r.o.Stats(); got != before {
 		t.Errorf("after refused writes: %+v, want %+v", got, before)
 	}
-	if res := r.do("STRLEN k"); res.Reply.Int != 1000 {
-		t.Errorf("the refused APPEND changed the key: length %d", res.Reply.Int)
+	if res := r.do("STRLEN k"); r.number(res) != 1000 {
+		t.Errorf("the refused APPEND changed the key: length %s", res.Reply)
 	}
 	r.want("DEL k", ":1") // what shrinks is never refused
 	r.o.Trim(math.MaxUint64)
@@ -328,8 +336,8 @@ func TestPanicsAreContained(t *testing.T) {
 	r := newRig(t, Options{})
 	r.do("SET k v")
 	_, err := r.o.Write(context.Background(), Request{
-		Args:   split("SET k secret"),
-		Commit: func(Effect) (uint64, error) { panic("secret") },
+		Commands: []Command{commandOf(split("SET k secret"))},
+		Commit:   func(Effect) (uint64, error) { panic("secret") },
 	})
 	if !errors.Is(err, ErrInternal) || strings.Contains(err.Error(), "secret") {
 		t.Errorf("a panic in Commit: %v, want ErrInternal without the panic's text", err)
@@ -339,7 +347,7 @@ func TestPanicsAreContained(t *testing.T) {
 	if _, err := r.try("INCR n"); !errors.Is(err, ErrInternal) || strings.Contains(err.Error(), "secret") {
 		t.Errorf("a panic in the source: %v, want ErrInternal without the panic's text", err)
 	}
-	if _, err := r.o.Write(context.Background(), Request{Args: split("SET k v")}); !errors.Is(err, ErrInternal) {
+	if _, err := r.o.Write(context.Background(), Request{Commands: []Command{commandOf(split("SET k v"))}}); !errors.Is(err, ErrInternal) {
 		t.Errorf("no Commit: %v, want ErrInternal", err)
 	}
 	r.checkBytes()
@@ -352,7 +360,7 @@ func TestOnlyHeld(t *testing.T) {
 	try := func(line string) error {
 		args := split(line)
 		_, err := r.o.Write(context.Background(), Request{
-			Args: args, OnlyHeld: true,
+			Commands: []Command{commandOf(args)}, OnlyHeld: true,
 			Commit: func(Effect) (uint64, error) { return r.j.commit(args) },
 		})
 		return err

@@ -1,37 +1,15 @@
 package overlay
 
-import "context"
+import (
+	"context"
+
+	"github.com/holdfast-cache/holdfast/internal/engine"
+)
 
 // Key names a key: Redis's databases are separate name spaces.
 type Key struct {
 	DB   int
 	Name string
-}
-
-// Kind is the kind of a key's value as the overlay sees it.
-type Kind uint8
-
-// The kinds of a value.
-const (
-	KindNone   Kind = iota // no such key, also a deleted or expired one
-	KindString             // a string whose bytes are known
-	KindHash               // a hash whose fields are known
-	KindOpaque             // a key whose type and deadline are known, but not its value
-)
-
-// String is the kind's name.
-func (k Kind) String() string {
-	switch k {
-	case KindNone:
-		return "none"
-	case KindString:
-		return "string"
-	case KindHash:
-		return "hash"
-	case KindOpaque:
-		return "opaque"
-	}
-	return "invalid"
 }
 
 // Origin says where a seed came from.
@@ -44,11 +22,9 @@ type Origin struct {
 // Seed is the state of one key as a server tells it. The zero value is a key
 // that does not exist.
 type Seed struct {
-	Kind     Kind
-	Type     string   // of an opaque key: the word that TYPE answers
-	Str      []byte   // of a string
-	Fields   [][]byte // of a hash: field and value alternate, in the server's order
-	ExpireAt int64    // deadline in Unix milliseconds of the server's clock; 0 is none
+	// Value is what the key holds, with its deadline: whole, partial or opaque
+	// as the Depth and the source's limits have it. It becomes the overlay's.
+	Value engine.Object
 
 	// Fence is the last sequence of our journal that this state contains, read
 	// in the same transaction; 0 when the server has no fence of ours. Pending
@@ -63,16 +39,22 @@ type Depth uint8
 // The depths of a seed.
 const (
 	DepthInvalid Depth = iota
-	DepthMeta          // type and deadline; every existing key may come as KindOpaque
-	DepthLimited       // the value too, unless it is too big: then KindOpaque
-	DepthWhole         // strings whole whatever their size, for a read; others may be KindOpaque
+	DepthMeta          // type and deadline; every existing key may come opaque
+	DepthLimited       // the value too, unless it is too big: then partial, or opaque
+	DepthWhole         // as DepthLimited, but strings whole whatever their size: for a read
 )
 
 // Source reads the state of keys from a server: while a shard has no primary,
-// from the promotion candidate. The seeds are in the order of the keys. An error
-// means that nothing is known of any of them. It must be safe for concurrent
-// use, end with its context, and is called without a lock held. What it returns
-// belongs to the overlay.
+// from the promotion candidate. It must be safe for concurrent use, end with its
+// context, and is called without a lock held. What it returns belongs to the
+// overlay.
 type Source interface {
+	// Seed reads keys. The seeds are in the order of the keys. An error means
+	// that nothing is known of any of them.
 	Seed(ctx context.Context, keys []Key, depth Depth) ([]Seed, error)
+
+	// Members reads members of a key that was seeded partial with this type: one
+	// Fact for each, in order. That the key is gone, or of another type now, is
+	// an error.
+	Members(ctx context.Context, key Key, typ engine.Type, members [][]byte) ([]engine.Fact, error)
 }

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/holdfast-cache/holdfast/internal/engine"
 )
 
 // Defaults of SeederOptions.
@@ -21,8 +23,7 @@ const (
 // hold up the server's other clients.
 const seedChunk = 64
 
-// A hash that changes its type between the two steps of its seed is begun again
-// this often.
+// A key that changes between the steps of its seed is begun again this often.
 const seedAttempts = 3
 
 // SeederOptions configure a Seeder.
@@ -41,23 +42,28 @@ type SeederOptions struct {
 	// Default: a decimal number.
 	ParseFence func(string) (uint64, error)
 
-	// MaxBytes and MaxElements bound a seeded value; what is bigger becomes
-	// KindOpaque. Reading a big key stalls the replica for all its readers.
-	// Defaults DefaultMaxSeedBytes and DefaultMaxSeedElements; they can't be
+	// MaxBytes and MaxElements bound a seeded value. What is bigger is never
+	// read, since that would stall the replica for all its readers: hashes, lists,
+	// sets, sorted sets and streams become partial, strings opaque. Defaults DefaultMaxSeedBytes and DefaultMaxSeedElements; they can't be
 	// switched off.
 	MaxBytes, MaxElements int
 }
 
 // Seeder is the Source that reads from one node: strings and missing keys in one
-// round trip, hashes in two, the first of which finds out that they are small
-// enough. Every seed is one atomic reading of type, deadline, value, fence and
-// offset. It is safe for concurrent use.
+// round trip, other types in two, the first of which finds out whether they are
+// small enough, and hashes of servers whose fields can expire in three. Every
+// seed is one atomic reading of type, deadline, value, fence and offset. It is
+// safe for concurrent use.
 type Seeder struct {
 	o SeederOptions
 
 	// The server has no PEXPIRETIME (before 7.0). PTTL and TIME are then used,
 	// which can be 1 ms off.
 	noExpireTime atomic.Bool
+
+	// The server has no HPEXPIRETIME (before Redis 7.4): hash fields have no
+	// deadlines there.
+	noFieldTime atomic.Bool
 }
 
 // NewSeeder returns a Seeder.
@@ -92,22 +98,53 @@ func (s *Seeder) Seed(ctx context.Context, keys []Key, depth Depth) ([]Seed, err
 	return seeds, nil
 }
 
-// seedChunk looks at all the keys, then reads the hashes among them.
+// seedChunk looks at all the keys, then reads the containers among them, and then
+// the hashes among these once more with their fields' deadlines.
 func (s *Seeder) seedChunk(ctx context.Context, keys []Key, seeds []Seed, depth Depth) error {
+	c := &chunk{s: s, ctx: ctx, keys: keys, seeds: seeds, depth: depth, found: make([]finding, len(keys))}
 	pending := make([]int, len(keys))
 	for i := range pending {
 		pending[i] = i
 	}
 	for range seedAttempts {
-		hashes, err := s.look(ctx, keys, pending, seeds, depth)
-		if err != nil || len(hashes) == 0 {
+		containers, err := c.look(pending)
+		if err != nil || len(containers) == 0 {
 			return err
 		}
-		if pending, err = s.readHashes(ctx, keys, hashes, seeds); err != nil || len(pending) == 0 {
+		hashes, changed, err := c.read(containers)
+		if err != nil {
 			return err
 		}
+		if len(hashes) > 0 && !s.noFieldTime.Load() {
+			again, err := c.fieldTimes(hashes)
+			if err != nil {
+				return err
+			}
+			changed = append(changed, again...)
+		}
+		if len(changed) == 0 {
+			return nil
+		}
+		pending = changed
 	}
-	return errors.New("overlay: a key kept changing its type while it was read; try again")
+	return errors.New("overlay: a key kept changing while it was read; try again")
+}
+
+// chunk is the seeding of some keys.
+type chunk struct {
+	s     *Seeder
+	ctx   context.Context
+	keys  []Key
+	seeds []Seed
+	depth Depth
+	found []finding // parallel to keys
+}
+
+// finding is what the first step finds out about a key.
+type finding struct {
+	typ   engine.Type
+	small bool // it may be read whole
+	pairs [][]byte
 }
 
 // reading is what is asked of each key in every transaction.
@@ -125,9 +162,8 @@ type trailer struct {
 
 // transaction queues the readings of the keys at the given places, what extra
 // adds to each, and the trailer, and runs them as one MULTI.
-func (s *Seeder) transaction(
-	ctx context.Context, keys []Key, places []int, extra func(p redis.Pipeliner, at int),
-) ([]reading, trailer, error) {
+func (c *chunk) transaction(places []int, extra func(p redis.Pipeliner, at int)) ([]reading, trailer, error) {
+	s, ctx, keys := c.s, c.ctx, c.keys
 	for {
 		old := s.noExpireTime.Load()
 		p := s.o.Client.TxPipeline()
@@ -189,100 +225,8 @@ func (s *Seeder) failure(readings []reading, t trailer, execErr error) error {
 	return nil
 }
 
-// look fills the seeds at the given places, all but those of hashes that are to
-// be read, whose places it returns.
-func (s *Seeder) look(
-	ctx context.Context, keys []Key, places []int, seeds []Seed, depth Depth,
-) (hashes []int, err error) {
-	values := make(map[int]*redis.StringCmd, len(places))
-	lengths := make(map[int]*redis.IntCmd, len(places))
-	memory := make(map[int]*redis.IntCmd, len(places))
-	extra := func(p redis.Pipeliner, at int) {
-		name := keys[at].Name
-		switch depth {
-		case DepthWhole:
-			values[at] = p.Get(ctx, name)
-		case DepthLimited:
-			// One byte more than the limit tells that there is more.
-			values[at] = p.GetRange(ctx, name, 0, int64(s.o.MaxBytes))
-			lengths[at] = p.HLen(ctx, name)
-			memory[at] = p.MemoryUsage(ctx, name)
-		case DepthInvalid, DepthMeta:
-		}
-	}
-	readings, t, err := s.transaction(ctx, keys, places, extra)
-	if err != nil {
-		return nil, err
-	}
-	for i, at := range places {
-		seed, err := s.begin(readings[i], t)
-		if err != nil {
-			return nil, err
-		}
-		seeds[at] = seed
-		switch {
-		case seed.Kind == KindNone || depth == DepthMeta:
-		case seed.Type == "string":
-			b, err := values[at].Bytes()
-			if err != nil {
-				return nil, fmt.Errorf("overlay: the key's value could not be read: %w", err)
-			}
-			if depth == DepthWhole || len(b) <= s.o.MaxBytes {
-				seeds[at].Kind, seeds[at].Str = KindString, b
-			}
-		case seed.Type == "hash" && depth == DepthLimited:
-			fields, bytes := lengths[at], memory[at]
-			if err := errors.Join(fields.Err(), bytes.Err()); err != nil {
-				return nil, fmt.Errorf("overlay: the hash's size could not be read: %w", err)
-			}
-			if fields.Val() <= int64(s.o.MaxElements) && bytes.Val() <= int64(s.o.MaxBytes) {
-				hashes = append(hashes, at)
-			}
-		}
-	}
-	return hashes, nil
-}
-
-// readHashes fills the seeds of hashes. It returns the places of those that are
-// hashes no longer.
-func (s *Seeder) readHashes(ctx context.Context, keys []Key, places []int, seeds []Seed) (changed []int, err error) {
-	values := make(map[int]*redis.KeyValueSliceCmd, len(places))
-	extra := func(p redis.Pipeliner, at int) {
-		// With a count above its length HRANDFIELD answers the whole hash, in
-		// the order of HGETALL, and never more than the count.
-		values[at] = p.HRandFieldWithValues(ctx, keys[at].Name, s.o.MaxElements+1)
-	}
-	readings, t, err := s.transaction(ctx, keys, places, extra)
-	if err != nil {
-		return nil, err
-	}
-	for i, at := range places {
-		seed, err := s.begin(readings[i], t)
-		if err != nil {
-			return nil, err
-		}
-		if seed.Type != "hash" {
-			changed = append(changed, at)
-			continue
-		}
-		pairs, err := values[at].Result()
-		if err != nil {
-			return nil, fmt.Errorf("overlay: the hash could not be read: %w", err)
-		}
-		if len(pairs) <= s.o.MaxElements {
-			seed.Kind = KindHash
-			seed.Fields = make([][]byte, 0, 2*len(pairs))
-			for _, p := range pairs {
-				seed.Fields = append(seed.Fields, []byte(p.Key), []byte(p.Value))
-			}
-		}
-		seeds[at] = seed
-	}
-	return changed, nil
-}
-
 // begin makes the part of a seed that does not depend on the value: an opaque
-// key, or none.
+// object, or none.
 func (s *Seeder) begin(r reading, t trailer) (Seed, error) {
 	seed := Seed{Origin: origin(s.o.Client.Options().Addr, t.info.Val())}
 	if t.fence != nil && t.fence.Err() == nil {
@@ -306,8 +250,8 @@ func (s *Seeder) begin(r reading, t trailer) (Seed, error) {
 	case deadline >= 0 && r.deadline.Name() == "pttl":
 		deadline += t.time.Val().UnixMilli()
 	}
-	seed.Kind, seed.Type = KindOpaque, r.typ.Val()
-	seed.ExpireAt = max(deadline, 0)
+	seed.Value = engine.NewOpaque(r.typ.Val())
+	seed.Value.SetExpireAt(deadline)
 	return seed, nil
 }
 

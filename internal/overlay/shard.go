@@ -3,7 +3,6 @@ package overlay
 import (
 	"math"
 	"slices"
-	"strings"
 	"sync"
 )
 
@@ -14,8 +13,9 @@ const shardCount = 64
 type shard struct {
 	mu sync.Mutex // guards everything below, and the entries of keys
 
-	keys    map[Key]*entry
-	flights map[Key]*flight // seeds under way or just come
+	keys    index
+	flights map[Key]*flight          // seeds under way or just come
+	waiters map[*entry]chan struct{} // closed when the entry leaves; nil until somebody waits
 
 	// The entries of keys by lastSeq, oldest first. Sequences are taken under
 	// mu, so a write always goes to the end.
@@ -26,23 +26,42 @@ type shard struct {
 	head int
 }
 
+// find returns the entry of a key that is held, else nil.
+func (s *shard) find(db int, name string) *entry {
+	return lookup(&s.keys, hashOfString(db, name), db, name)
+}
+
 // insert adds an entry that is not in the shard.
 func (s *shard) insert(e *entry) {
-	s.keys[e.key] = e
+	s.keys.put(hashOfString(int(e.db), e.name), e)
 	s.pushBack(e)
+}
+
+// wait returns the channel that is closed when the entry leaves.
+func (s *shard) wait(e *entry) chan struct{} {
+	if s.waiters == nil {
+		s.waiters = make(map[*entry]chan struct{})
+	}
+	gone := s.waiters[e]
+	if gone == nil {
+		gone = make(chan struct{})
+		s.waiters[e] = gone
+	}
+	return gone
 }
 
 // remove takes an entry out and wakes who waits for that.
 func (s *shard) remove(e *entry) {
-	delete(s.keys, e.key)
+	s.keys.remove(hashOfString(int(e.db), e.name), e)
 	s.unlink(e)
-	if e.gone != nil {
-		close(e.gone)
-		e.gone = nil
+	e.flags |= flagGone
+	if gone := s.waiters[e]; gone != nil {
+		close(gone)
+		delete(s.waiters, e)
 	}
 	// A seed read while the key was here may lack the writes that have just
 	// left with it.
-	if f := s.flights[e.key]; f != nil {
+	if f := s.flights[e.key()]; f != nil {
 		f.stale = true
 	}
 }
@@ -73,8 +92,8 @@ func (s *shard) unlink(e *entry) {
 
 // resort restores the order after sequences went down.
 func (s *shard) resort() {
-	all := make([]*entry, 0, len(s.keys))
-	for _, e := range s.keys {
+	all := make([]*entry, 0, s.keys.len())
+	for e := s.first; e != nil; e = e.next {
 		all = append(all, e)
 	}
 	slices.SortFunc(all, func(a, b *entry) int {
@@ -118,17 +137,27 @@ const forgetAll = math.MaxInt
 
 // shardOf is the shard of a key: by hash slot, so that what must be in one slot
 // is under one lock.
-func shardOf(name string) int { return int(slot(name) % shardCount) }
+func shardOf[T string | []byte](name T) int { return int(slot(name) % shardCount) }
 
 // slot is the hash slot of a key in Redis Cluster.
-func slot(name string) uint16 {
-	if open := strings.IndexByte(name, '{'); open >= 0 {
-		if length := strings.IndexByte(name[open+1:], '}'); length > 0 {
-			name = name[open+1 : open+1+length]
+func slot[T string | []byte](name T) uint16 {
+	from, to := 0, len(name)
+	for open := range len(name) {
+		if name[open] != '{' {
+			continue
 		}
+		for i := open + 1; i < len(name); i++ {
+			if name[i] == '}' {
+				if i > open+1 {
+					from, to = open+1, i
+				}
+				break
+			}
+		}
+		break
 	}
 	var crc uint16
-	for i := range len(name) {
+	for i := from; i < to; i++ {
 		crc = crc<<8 ^ crcTable[byte(crc>>8)^name[i]]
 	}
 	return crc % 16384

@@ -1,6 +1,7 @@
 package overlay
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strings"
@@ -8,18 +9,44 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfast-cache/holdfast/internal/command"
+	"github.com/holdfast-cache/holdfast/internal/engine"
 	"github.com/holdfast-cache/holdfast/internal/resp"
 )
 
 var errSourceDown = errors.New("connection refused")
 
+// fakeKey is a key of a fakeSource.
+type fakeKey struct {
+	value    func() engine.Object // made anew for each seed: a seed belongs to who asked
+	expireAt int64
+	fence    uint64
+	members  map[string]engine.Fact // of a partial value
+}
+
+// at returns the key with a deadline.
+func (k fakeKey) at(ms int64) fakeKey {
+	k.expireAt = ms
+	return k
+}
+
+func (k fakeKey) seed() Seed {
+	s := Seed{Fence: k.fence}
+	if k.value != nil {
+		s.Value = k.value()
+		s.Value.SetExpireAt(k.expireAt)
+	}
+	return s
+}
+
 // fakeSource answers seeds from a map of key names.
 type fakeSource struct {
-	mu    sync.Mutex // guards the rest
-	seeds map[string]Seed
-	err   error
-	asked int // requests
-	gate  func(context.Context) error
+	mu     sync.Mutex // guards the rest
+	keys   map[string]fakeKey
+	err    error
+	asked  int // requests for seeds
+	learnt int // requests for members
+	gate   func(context.Context) error
 }
 
 func (f *fakeSource) Seed(ctx context.Context, keys []Key, depth Depth) ([]Seed, error) {
@@ -39,21 +66,43 @@ func (f *fakeSource) Seed(ctx context.Context, keys []Key, depth Depth) ([]Seed,
 	}
 	out := make([]Seed, len(keys))
 	for i, k := range keys {
-		out[i] = f.seeds[k.Name]
-		if depth == DepthMeta && out[i].Kind != KindNone {
-			out[i].Kind = KindOpaque
+		out[i] = f.keys[k.Name].seed()
+		if depth == DepthMeta {
+			at := out[i].Value.ExpireAt()
+			out[i].Value = engine.NewOpaque(out[i].Value.TypeName())
+			out[i].Value.SetExpireAt(at)
 		}
 	}
 	return out, nil
 }
 
-func (f *fakeSource) set(name string, s Seed) {
+func (f *fakeSource) Members(_ context.Context, key Key, typ engine.Type, members [][]byte) ([]engine.Fact, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.seeds == nil {
-		f.seeds = make(map[string]Seed)
+	f.learnt++
+	if f.err != nil {
+		return nil, f.err
 	}
-	f.seeds[name] = s
+	k, ok := f.keys[key.Name]
+	if s := k.seed(); !ok || s.Value.Type() != typ {
+		return nil, errOtherValue
+	}
+	var facts []engine.Fact
+	for _, m := range members {
+		fact := k.members[string(m)]
+		fact.Member = m
+		facts = append(facts, fact)
+	}
+	return facts, nil
+}
+
+func (f *fakeSource) set(name string, k fakeKey) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.keys == nil {
+		f.keys = make(map[string]fakeKey)
+	}
+	f.keys[name] = k
 }
 
 func (f *fakeSource) fail(err error) {
@@ -74,14 +123,36 @@ func (f *fakeSource) requests() int {
 	return f.asked
 }
 
-func stringSeed(s string) Seed { return Seed{Kind: KindString, Type: "string", Str: []byte(s)} }
+func stringSeed(s string) fakeKey {
+	return fakeKey{value: func() engine.Object { return engine.NewString([]byte(s)) }}
+}
 
-func hashSeed(pairs ...string) Seed {
-	s := Seed{Kind: KindHash, Type: "hash"}
-	for _, p := range pairs {
-		s.Fields = append(s.Fields, []byte(p))
+func hashSeed(pairs ...string) fakeKey {
+	return fakeKey{value: func() engine.Object { return engine.NewHash(bytesOf(pairs)) }}
+}
+
+func listSeed(elems ...string) fakeKey {
+	return fakeKey{value: func() engine.Object { return engine.NewList(bytesOf(elems)) }}
+}
+
+func setSeed(members ...string) fakeKey {
+	return fakeKey{value: func() engine.Object { return engine.NewSet(bytesOf(members)) }}
+}
+
+func opaqueSeed(typ string) fakeKey {
+	return fakeKey{value: func() engine.Object { return engine.NewOpaque(typ) }}
+}
+
+// bigHash is a hash of so many fields, of which only the pairs matter.
+func bigHash(count int64, pairs ...string) fakeKey {
+	k := fakeKey{
+		value:   func() engine.Object { return engine.NewPartialHash(count) },
+		members: make(map[string]engine.Fact),
 	}
-	return s
+	for i := 0; i < len(pairs); i += 2 {
+		k.members[pairs[i]] = engine.Fact{Present: true, Value: []byte(pairs[i+1])}
+	}
+	return k
 }
 
 // record is one journaled write.
@@ -156,11 +227,53 @@ func (r *rig) try(line string) (Result, error) {
 }
 
 func (r *rig) run(ctx context.Context, db int, args [][]byte) (Result, error) {
-	req := Request{DB: db, Args: args, Commit: func(Effect) (uint64, error) { return r.j.commit(args) }}
-	if _, write := Serves(args[0]); write {
+	req := Request{
+		DB: db, Commands: []Command{commandOf(args)},
+		Commit: func(Effect) (uint64, error) { return r.j.commit(args) },
+	}
+	if cmd := engine.Lookup(args); cmd != nil && cmd.Write {
 		return r.o.Write(ctx, req)
 	}
 	return r.o.Read(ctx, req)
+}
+
+// unit runs lines as one unit.
+func (r *rig) unit(lines ...string) (Result, Effect, error) {
+	r.tb.Helper()
+	var effect Effect
+	req := Request{}
+	for _, line := range lines {
+		req.Commands = append(req.Commands, commandOf(split(line)))
+	}
+	req.Commit = func(f Effect) (uint64, error) {
+		effect = f
+		return r.j.commit(split("MULTI"))
+	}
+	res, err := r.o.Write(context.Background(), req)
+	return res, effect, err
+}
+
+// recover enters a write of an earlier run.
+func (r *rig) recover(seq uint64, args [][]byte, at, lapses int64) {
+	r.tb.Helper()
+	if err := r.o.Recover(seq, 0, commandOf(args), at, lapses); err != nil {
+		r.tb.Fatalf("recovering %q: %v", args, err)
+	}
+}
+
+// commandOf finds the keys of a command.
+func commandOf(args [][]byte) Command {
+	c := Command{Args: args}
+	if len(args) == 0 {
+		return c
+	}
+	name := strings.ToLower(string(args[0]))
+	c.Counter = strings.Contains(name, "incr") || strings.Contains(name, "decr")
+	spec := command.Lookup(name)
+	if keys, err := spec.AppendKeys(nil, len(args), func(i int) string { return string(args[i]) }); err == nil {
+		c.Keys = keys
+	}
+	return c
 }
 
 // do runs a line that must succeed.
@@ -184,8 +297,18 @@ func (r *rig) want(line, reply string) Result {
 	return res
 }
 
-func show(v resp.Value) string {
-	return strings.TrimSpace(strings.ReplaceAll(string(AppendReply(nil, v, 2)), "\r\n", " "))
+func show(reply []byte) string {
+	return strings.TrimSpace(strings.ReplaceAll(string(reply), "\r\n", " "))
+}
+
+// number is the integer of a reply.
+func (r *rig) number(res Result) int64 {
+	r.tb.Helper()
+	v, err := resp.NewReader(bytes.NewReader(res.Reply)).ReadValue()
+	if err != nil || v.Kind != resp.KindInt {
+		r.tb.Fatalf("reply %q is no integer: %v", res.Reply, err)
+	}
+	return v.Int
 }
 
 // checkBytes compares the running count of bytes with a count from scratch.
@@ -202,17 +325,17 @@ func (r *rig) checkBytes() {
 				r.tb.Errorf("shard %d: order by sequence broken: %d before %d", i, e.lastSeq, e.next.lastSeq)
 			}
 		}
-		if listed != len(s.keys) {
-			r.tb.Errorf("shard %d: %d keys listed, %d held", i, listed, len(s.keys))
+		if listed != s.keys.len() {
+			r.tb.Errorf("shard %d: %d keys listed, %d held", i, listed, s.keys.len())
 		}
-		for _, e := range s.keys {
+		for e := s.first; e != nil; e = e.next {
 			keys++
 			bytes += e.charged
-			if !e.known {
+			if !e.is(flagKnown) {
 				unresolved++
 			}
-			if e.touched != 0 {
-				r.tb.Errorf("an entry is still marked as in a call")
+			if e.charged != e.size() && !e.obj.Partial() && e.obj.ExpireAt() == 0 {
+				r.tb.Errorf("a %s is charged %d bytes and has %d", e.obj.Type(), e.charged, e.size())
 			}
 		}
 		for _, u := range s.undo[s.head:] {

@@ -2,352 +2,468 @@ package overlay
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"math"
 
-	"github.com/holdfast-cache/holdfast/internal/resp"
+	"github.com/holdfast-cache/holdfast/internal/engine"
 )
 
-// Request is one command for the overlay.
-type Request struct {
-	DB   int
-	Args [][]byte // the name and its arguments, only read, and not kept
-
-	// OnlyHeld refuses the write with ErrNotHeld unless one of its keys is held
-	// already: for the time of replay, when other keys go to the primary.
-	OnlyHeld bool
-
-	// Commit takes the write's sequence and enqueues it in the journal. Required
-	// for writes; called at most once, only when the write changes something or
-	// may change something at the server, under the locks of the keys: it must
-	// be quick, do no I/O and not call the overlay. Sequences begin at 1 and
-	// rise with each call. Its error takes the write back and is returned as it
-	// is. The effect is what the journal must keep beside the write.
-	Commit func(Effect) (seq uint64, err error)
-}
-
-// Result is the answer to a Request.
-type Result struct {
-	// Reply is what Redis would answer, an error reply included. It shares
-	// memory with the overlay: it may be kept, but its bytes not be changed.
-	Reply resp.Value
-
-	// Seq is the write's sequence, or 0 when nothing had to be journaled. Of a
-	// read it is the last write's that names one of the keys: the reply may be
-	// rolled back until that is durable.
-	Seq uint64
-
-	// Exact says that the reply rests on nothing unknown. When false it is an
-	// estimate from this process's own writes.
-	Exact bool
-
-	// Based says that the reply rests on a seed, and so is only as good as the
-	// claim that nobody else writes.
-	Based bool
-
-	// ExpireAt is the deadline of the (first) key after the command, in Unix
-	// milliseconds of the server's clock; 0 is none.
-	ExpireAt int64
-}
-
-// Write executes a deferrable write. It may wait for the source's answer, but
-// not for the journal. An error means that nothing was changed or journaled,
-// except ErrInternal.
+// Write executes deferrable writes: one command, or several as a unit, reads
+// among them. It may wait for the source's answers, but not for the journal. An
+// error means that nothing was changed or journaled, except ErrInternal.
 func (o *Overlay) Write(ctx context.Context, r Request) (Result, error) {
-	x, reply, err := o.prepare(r, true)
-	if err != nil || x == nil {
-		return Result{Reply: reply, Exact: true}, err
+	if r.Commit == nil || len(r.Commands) == 0 {
+		return Result{}, fmt.Errorf("%w: a request without commands or Commit", ErrInternal)
 	}
-	if r.Commit == nil {
-		return Result{}, fmt.Errorf("%w: Request.Commit is nil", ErrInternal)
+	x, err := o.begin(r, true)
+	if err != nil {
+		return Result{}, err
 	}
-	var tickets []ticket
 	for {
-		res, missing, err := o.tryWrite(x, r, tickets)
-		if len(missing) == 0 {
-			return res, err
-		}
-		if err := o.gather(ctx, missing); err != nil {
+		res, err := o.tryWrite(x)
+		switch {
+		case err == nil:
+			x.end()
+			return res, nil
+		case err != errAgain: //nolint:errorlint // a private sentinel, never wrapped
 			return Result{}, err
 		}
-		tickets = missing
-	}
-}
-
-// prepare looks the command up. A nil call without an error is answered by the
-// reply.
-func (o *Overlay) prepare(r Request, write bool) (*call, resp.Value, error) {
-	cmd := lookup(r.Args)
-	if cmd == nil || cmd.write != write {
-		return nil, resp.Value{}, notServed("this command")
-	}
-	if text := cmd.checkArity(r.Args); text != "" {
-		return nil, errorReply(text), nil
-	}
-	x := &call{cmd: cmd, args: r.Args}
-	x.parseKeys(r.DB)
-	return x, resp.Value{}, nil
-}
-
-// tryWrite runs the write if its bases are known, and else returns the claims
-// to wait for. The tickets of the attempt before are released in any case.
-func (o *Overlay) tryWrite(x *call, r Request, tickets []ticket) (res Result, missing []ticket, err error) {
-	o.lock(x)
-	defer o.unlock(x)
-	defer func() {
-		if p := recover(); p != nil {
-			x.revert()
-			res, missing = Result{}, nil
-			err = fmt.Errorf("%w: %s panicked (%T)", ErrInternal, x.cmd.name, p)
+		if err := o.fetch(ctx, x); err != nil {
+			return Result{}, err
 		}
-	}()
-	x.now = o.now().UnixMilli()
-	unseeded := o.land(x, tickets)
-	if r.OnlyHeld && !o.anyHeld(x) {
-		return Result{}, nil, ErrNotHeld
+	}
+}
+
+// tryWrite is one attempt at a write. With errAgain the call says what it waits
+// for, and keeps its claims.
+func (o *Overlay) tryWrite(x *call) (res Result, err error) {
+	o.lock(x)
+	defer o.leave(x, &res, &err)
+	if !o.assemble(x) {
+		return Result{}, errAgain
+	}
+	if x.req.OnlyHeld && !x.anyHeld() {
+		return Result{}, ErrNotHeld
+	}
+	if x.require(); x.waiting {
+		return Result{}, errAgain
+	}
+	for i := range x.refs {
+		// A write that rests on a key it does not name is not worth an estimate.
+		if r := &x.refs[i]; r.role&roleForeign != 0 && (!r.e.is(flagKnown) || r.e.is(flagLost)) {
+			return Result{}, baseUnknown(&x.steps[0], errLost)
+		}
+	}
+	for i := range x.refs {
+		if x.refs[i].role&roleWritten != 0 {
+			x.touch(i)
+		}
 	}
 	res.Exact = true
-	if x.cmd.need(x.args) == needBase {
-		for i, e := range x.entries {
-			switch {
-			case e.known:
-				res.Based = res.Based || e.based
-			case unseeded[e.key] == nil:
-				missing = append(missing, o.claim(x.keys[i]))
-			case x.cmd.counter && !o.estimate:
-				o.releaseAll(missing)
-				return Result{}, nil, baseUnknown(x, unseeded[e.key])
-			default:
-				res.Exact = false
-			}
-		}
-		if len(missing) > 0 {
-			return Result{}, missing, nil
+	for i := range x.steps {
+		if err := o.step(x, i, &res); err != nil {
+			return Result{}, err
 		}
 	}
-	err = o.run(x, r, &res)
-	return res, nil, err
+	err = o.commit(x, &res)
+	return res, err
 }
 
-func (o *Overlay) releaseAll(tickets []ticket) {
-	for _, t := range tickets {
-		o.release(t)
+// leave ends an attempt: a failed one is taken back, the claims are released
+// unless it is to be made again, and the locks are given up. It must be deferred
+// directly.
+func (o *Overlay) leave(x *call, res *Result, err *error) {
+	if p := recover(); p != nil {
+		*err = fault("a command", p)
 	}
+	if *err != nil {
+		*res = Result{}
+		o.giveBack(x)
+	}
+	if *err != errAgain { //nolint:errorlint // a private sentinel, never wrapped
+		o.releaseAll(x)
+	}
+	o.unlock(x)
 }
 
-func baseUnknown(x *call, cause error) error {
-	return fmt.Errorf("%w: %s is not answered without it; retry when a replica answers: %w",
-		ErrBaseUnknown, x.cmd.name, cause)
+func fault(what string, p any) error {
+	// The value of a panic may quote data; its type says enough.
+	return fmt.Errorf("%w: %s panicked (%T)", ErrInternal, what, p)
 }
 
-// land finds the call's entries, makes those that are not held, gives them the
-// seeds that have come, and releases the tickets. It returns why keys could not
-// be seeded. It needs the locks.
-func (o *Overlay) land(x *call, tickets []ticket) (unseeded map[Key]error) {
-	x.entries = x.entries[:0]
-	for _, k := range x.keys {
-		e := o.shard(k).keys[k]
-		if e == nil {
-			e = &entry{key: k}
+// giveBack takes an attempt back, and lets others use the seeds of keys that are
+// not held.
+func (o *Overlay) giveBack(x *call) {
+	x.revert()
+	for i := range x.refs {
+		r := &x.refs[i]
+		if r.f == nil || r.e == nil || r.e.held() || !r.f.used || r.e.base != r.f.base || r.e.is(flagLost) {
+			continue
 		}
-		x.entries = append(x.entries, e)
-	}
-	for _, t := range tickets {
-		o.landOne(x, t, &unseeded)
-		o.release(t)
-	}
-	return unseeded
-}
-
-func (o *Overlay) landOne(x *call, t ticket, unseeded *map[Key]error) {
-	if t.f.stale {
-		return
-	}
-	if t.f.err != nil {
-		if *unseeded == nil {
-			*unseeded = make(map[Key]error)
-		}
-		(*unseeded)[t.key] = t.f.err
-		return
-	}
-	for i, k := range x.keys {
-		if e := x.entries[i]; k == t.key && !e.known && !t.f.used {
-			o.resolve(x, e, t.f)
-		}
+		r.f.value, r.f.used = r.e.obj, false
 	}
 }
 
-// resolve gives an unresolved entry its base. The seed's bytes become the
-// entry's: two entries must not grow one string in place, hence used.
-func (o *Overlay) resolve(x *call, e *entry, f *flight) {
-	f.used = true
-	e.adopt(&f.seed, x.now)
-	if e.lastSeq != 0 { // held
-		o.unresolved.Add(-1)
-		o.bytes.Add(e.size() - e.charged)
-		e.charged = e.size()
-	}
-}
-
-func (o *Overlay) anyHeld(x *call) bool {
-	for _, e := range x.entries {
-		if e.lastSeq != 0 {
+func (x *call) anyHeld() bool {
+	for i := range x.refs {
+		if r := &x.refs[i]; r.role&roleNamed != 0 && r.e.held() {
 			return true
 		}
 	}
 	return false
 }
 
-// run executes a write whose entries are ready, and commits it.
-func (o *Overlay) run(x *call, r Request, res *Result) error {
-	res.Reply = x.cmd.exec(x)
-	if x.err != nil || res.Reply.IsError() {
-		x.revert()
-		if x.err != nil {
-			*res = Result{}
-		}
-		return x.err
-	}
-	if !x.dirty && res.Exact {
-		x.settle()
-		res.ExpireAt = x.entries[0].val.expireAt
-		return nil
-	}
-	// Every key that the record names stays until the record is trimmed, also
-	// one that this write did not change: else a write sent past the journal
-	// could be undone by the record's replay.
-	for _, e := range x.entries {
-		x.change(e)
-		if !e.known {
-			e.keep(x, 0)
+// require claims the seeds that the steps need, as far as can be told before
+// they run, so that one request brings them all.
+func (x *call) require() {
+	for i := range x.refs {
+		switch r := &x.refs[i]; {
+		case r.role&roleRequired != 0 || (r.role&roleForeign != 0 && r.e.held()):
+			x.know(i)
+		case r.role&(roleForeign|roleNamed) == roleForeign:
+			x.host(i)
 		}
 	}
-	seq, err := o.commit(x, r.Commit)
+	var given map[int]bool // keys that an earlier step overwrites
+	for i := range x.steps {
+		s := &x.steps[i]
+		for _, at := range s.refs(x) {
+			switch {
+			case s.need == engine.NeedNothing && len(x.steps) > 1:
+				if given == nil {
+					given = make(map[int]bool)
+				}
+				given[at] = true
+			case s.need != engine.NeedNothing && !given[at]:
+				x.know(at)
+			}
+		}
+	}
+}
+
+// settled reports whether it is known what can be known of the step's keys. A
+// key for which that turns out only now is looked at first in the next attempt:
+// a seed is no part of the write, and must not be taken back with it.
+func (x *call) settled(s *step) bool {
+	for _, at := range s.refs(x) {
+		if r := &x.refs[at]; !r.e.is(flagKnown) && r.verdict == nil {
+			r.role |= roleRequired
+			x.waiting = true
+		}
+	}
+	return !x.waiting
+}
+
+// step runs one command of a write.
+func (o *Overlay) step(x *call, i int, res *Result) error {
+	s := &x.steps[i]
+	if s.need != engine.NeedNothing && !x.settled(s) {
+		return errAgain
+	}
+	exact, before, err := o.standing(x, s, res)
 	if err != nil {
-		x.revert()
-		*res = Result{}
 		return err
 	}
-	o.record(x, seq)
-	res.Seq = seq
-	res.ExpireAt = x.entries[0].val.expireAt
+	until := x.until
+	if !x.alone {
+		until = x.deadline(s)
+	}
+	if err := x.execute(s); err != nil {
+		return err
+	}
+	if len(x.steps) > 1 {
+		res.Ends = append(res.Ends, len(x.reply))
+	}
+	res.Exact = res.Exact && exact
+	if x.run.Failed() {
+		x.running = false
+		if x.failed == nil {
+			x.failed = make([]bool, len(x.steps))
+		}
+		x.failed[i] = true
+		return nil
+	}
+	if s.cmd.Write {
+		x.until = until
+		o.account(x, s, exact, before, 0)
+	}
+	x.running = false
 	return nil
 }
 
-// commit charges the call's entries and takes the sequence.
-func (o *Overlay) commit(x *call, commit func(Effect) (uint64, error)) (seq uint64, err error) {
-	var delta int64
-	for _, e := range x.entries {
-		delta += e.size() - e.charged
+// standing says whether a step can be answered exactly. If it can't, before are
+// the commands that keep the state of those of its keys that are known.
+func (o *Overlay) standing(x *call, s *step, res *Result) (exact bool, before []byte, err error) {
+	exact = true
+	if s.need == engine.NeedNothing {
+		return true, nil, nil
 	}
-	if total := o.bytes.Add(delta); delta > 0 && o.max > 0 && total > o.max {
-		o.bytes.Add(-delta)
-		return 0, fmt.Errorf("%w: %d of %d bytes are in use; raise the limit, or wait for a replay",
-			ErrFull, total-delta, o.max)
+	erases := s.erases()
+	for _, at := range s.refs(x) {
+		r := &x.refs[at]
+		switch {
+		case r.e.is(flagLost) && !erases:
+			return false, nil, baseUnknown(s, errLost)
+		case !r.e.is(flagKnown):
+			if s.counter && !o.estimate {
+				return false, nil, baseUnknown(s, r.verdict)
+			}
+			exact = false
+		}
+		res.Based = res.Based || r.e.is(flagBased)
 	}
+	if exact || erases || !s.cmd.Write || s.lone(x) {
+		return exact, nil, nil
+	}
+	before, ok := x.snapshot(s)
+	if !ok {
+		return false, nil, baseUnknown(s, errLost)
+	}
+	return false, before, nil
+}
+
+// deadline is the earliest of the step's keys and of the steps before it.
+func (x *call) deadline(s *step) int64 {
+	until := x.until
+	if s.need == engine.NeedNothing || s.erases() {
+		return until
+	}
+	for _, at := range s.refs(x) {
+		e := x.refs[at].e
+		if !e.is(flagKnown) {
+			continue
+		}
+		e.obj.Expire(x.now)
+		until = earlier(until, e.obj.ExpireAt())
+	}
+	return until
+}
+
+// earlier is the earlier of two deadlines, of which 0 is none.
+func earlier(a, b int64) int64 {
+	if a == 0 || (b != 0 && b < a) {
+		return b
+	}
+	return a
+}
+
+// account takes the changes of a write that has run into the call, and what
+// follows from it for what is known of its keys.
+func (o *Overlay) account(x *call, s *step, exact bool, before []byte, lapses int64) {
+	x.depends = earlier(x.depends, x.run.Depends())
+	x.dirty = x.dirty || x.run.Dirty()
+	changes := x.run.Changes()
+	x.run.Settle()
+	if len(x.steps) == 1 {
+		x.changes = changes
+	} else {
+		from := len(x.several)
+		x.several = append(x.several, changes...)
+		x.changes, changes = x.several, x.several[from:]
+	}
+	x.running = false
+
+	refs := s.refs(x)
+	hint := 0
+	for i := range changes {
+		at := x.owner(refs, changes[i].Object(), &hint)
+		if at < 0 {
+			continue
+		}
+		x.refs[at].changed(&changes[i], s, exact, x.basedOn(refs))
+	}
+	switch {
+	case s.erases():
+		for _, at := range refs {
+			if e := x.refs[at].e; !e.is(flagKnown) || e.is(flagLost) {
+				// The key may exist at the server: the deletion must be journaled
+				// although nothing is known of it here.
+				x.dirty = true
+				x.refs[at].altered = true
+				e.obj = engine.Object{}
+				e.overwritten()
+			}
+		}
+	case !x.allKnown(refs):
+		x.dirty = true
+		o.tie(x, s, before, lapses)
+	}
+}
+
+// owner finds the key of an object, going round from where the last one was.
+func (x *call) owner(refs []int, obj *engine.Object, hint *int) int {
+	for range refs {
+		at := refs[*hint%len(refs)]
+		if &x.refs[at].e.obj == obj {
+			return at
+		}
+		*hint++
+	}
+	return -1
+}
+
+func (x *call) basedOn(refs []int) bool {
+	for _, at := range refs {
+		if x.refs[at].e.is(flagBased) {
+			return true
+		}
+	}
+	return false
+}
+
+func (x *call) allKnown(refs []int) bool {
+	for _, at := range refs {
+		if !x.refs[at].e.is(flagKnown) {
+			return false
+		}
+	}
+	return true
+}
+
+// changed notes what a change means for what is known of the key. based says
+// that one of the command's keys rests on a seed.
+func (r *ref) changed(ch *engine.Change, s *step, exact, based bool) {
+	e := r.e
+	r.altered = true
+	switch {
+	case !ch.Replaced():
+		if !e.obj.Partial() {
+			e.flags &^= flagMoved
+		}
+	case s.need == engine.NeedNothing || s.erases():
+		e.overwritten()
+	case exact:
+		// Its value came from the command's other keys.
+		e.flags = flagKnown
+		if based {
+			e.flags |= flagBased
+		}
+		if e.obj.Partial() {
+			e.flags |= flagMoved
+		}
+	}
+}
+
+// commit makes what the steps did a deferred write, if they did anything.
+func (o *Overlay) commit(x *call, res *Result) error {
+	res.Reply = x.reply
+	if x.dirty {
+		if err := o.take(x, res); err != nil {
+			return err
+		}
+	} else if len(x.undo) > 0 {
+		// Nothing was changed; entries that are not held are forgotten, but their
+		// seeds may serve others.
+		o.giveBack(x)
+	}
+	if len(x.refs) > 0 {
+		res.ExpireAt = x.refs[0].e.obj.ExpireAt()
+	}
+	return nil
+}
+
+// take charges the call's entries, takes the sequence and enters the write.
+func (o *Overlay) take(x *call, res *Result) error {
+	durable := o.durable.Load()
+	pending := durable != math.MaxUint64
+	var delta, costs, freed int64
+	for i := range x.refs {
+		r := &x.refs[i]
+		if r.undo == 0 {
+			continue
+		}
+		delta += r.e.size() - r.e.charged
+		if pending {
+			x.undo[r.undo-1].cost = undoOverhead
+			costs += undoOverhead
+			// A little more than one for one, so that it ends without a sweeper.
+			freed += o.shards[r.shard].forget(durable, 4)
+		}
+	}
+	if pending {
+		cost := x.keep()
+		x.undo[0].cost += cost
+		costs += cost
+	}
+	total := o.bytes.Add(delta + costs - freed)
 	done := false
 	defer func() { // also when the callback panics
 		if !done {
-			o.bytes.Add(-delta)
+			o.bytes.Add(-delta - costs)
 		}
 	}()
-	if seq, err = commit(x.effect()); err != nil {
-		return 0, err
+	if delta > 0 && o.max > 0 && total > o.max {
+		return fmt.Errorf("%w: %d of %d bytes are in use; raise the limit, or wait for a replay",
+			ErrFull, total-delta-costs, o.max)
+	}
+	seq, err := x.req.Commit(x.effect())
+	if err != nil {
+		return err
 	}
 	if seq == 0 {
-		return 0, fmt.Errorf("%w: Commit returned sequence 0", ErrInternal)
+		return fmt.Errorf("%w: Commit returned sequence 0", ErrInternal)
 	}
 	done = true
-	return seq, nil
+	res.Seq = seq
+	o.record(x, seq, pending)
+	return nil
+}
+
+// keep makes the call's changes what the undo records need of them, and returns
+// what that keeps alive.
+func (x *call) keep() (cost int64) {
+	plain := true
+	for i := range x.changes {
+		cost += x.changes[i].Cost()
+		plain = plain && x.changes[i].Plain()
+	}
+	if plain && len(x.changes) <= 1 {
+		return cost
+	}
+	d := &deep{changes: append([]engine.Change(nil), x.changes...)}
+	for i := range x.undo {
+		x.undo[i].deep = d
+	}
+	return cost + int64(len(x.changes))*undoOverhead
 }
 
 // record enters a committed write: sequences, order, undo records.
-func (o *Overlay) record(x *call, seq uint64) {
-	x.settle()
-	durable := o.durable.Load()
-	for i := range x.undo {
-		u := &x.undo[i]
-		e := u.entry
-		s := o.shard(e.key)
-		e.charged = e.size()
-		o.enter(s, e, seq, u.before.known)
-		if seq > durable {
-			u.seq = seq
-			u.measure()
-			s.undo = append(s.undo, *u)
-			o.bytes.Add(u.cost)
+func (o *Overlay) record(x *call, seq uint64, pending bool) {
+	for _, p := range x.ops {
+		p.seq = seq
+	}
+	x.ops = nil
+	for i := range x.refs {
+		r := &x.refs[i]
+		if r.undo == 0 {
+			continue
 		}
-		// A little more than one for one, so that it ends without a sweeper.
-		o.bytes.Add(-s.forget(durable, 4))
+		u := &x.undo[r.undo-1]
+		s := &o.shards[r.shard]
+		r.e.charged = r.e.size()
+		if r.role&roleWritten != 0 {
+			o.enter(s, r.e, seq, u.flags&flagKnown != 0)
+		} else {
+			o.countUnresolved(u.flags&flagKnown != 0, r.e.is(flagKnown))
+		}
+		if pending {
+			u.seq = seq
+			s.undo = append(s.undo, *u)
+		}
 	}
 }
 
 // enter gives an entry the sequence of its newest write.
 func (o *Overlay) enter(s *shard, e *entry, seq uint64, wasKnown bool) {
 	if e.lastSeq == 0 {
+		e.lastSeq = seq
 		s.insert(e)
 		o.held.Add(1)
 		wasKnown = true // it did not count
 	} else {
+		e.lastSeq = seq
 		s.unlink(e)
 		s.pushBack(e)
 	}
-	e.lastSeq = seq
-	if n := len(e.ops); n > 0 && !e.known {
-		e.ops[n-1].seq = seq
-	}
-	o.countUnresolved(wasKnown, e.known)
-}
-
-// Recover enters a write of an earlier run that is not known to be in a
-// primary, in the order of the journal and before the overlay is used. Its keys
-// are unresolved until a seed comes, unless the write overwrites them. The bound
-// of bytes does not apply: what was promised is kept. ErrNotServed means that
-// the overlay cannot execute the record, and has not entered it.
-//
-// at and lapses are Effect.At and Effect.Lapses of the write: it is executed as of
-// its own time. A record of several commands is entered with several calls of the
-// same sequence.
-func (o *Overlay) Recover(seq uint64, db int, args [][]byte, at, lapses int64) (err error) {
-	if seq == 0 {
-		return fmt.Errorf("%w: sequence 0 in recovery", ErrInternal)
-	}
-	x, _, err := o.prepare(Request{DB: db, Args: args}, true)
-	if err != nil {
-		return err
-	}
-	if x == nil {
-		return notServed("a record with a wrong number of arguments")
-	}
-	o.lock(x)
-	defer o.unlock(x)
-	defer func() {
-		if p := recover(); p != nil {
-			x.revert()
-			err = fmt.Errorf("%w: recovery of %s panicked (%T)", ErrInternal, x.cmd.name, p)
-		}
-	}()
-	x.now = at
-	o.land(x, nil)
-	x.cmd.exec(x)
-	if errors.Is(x.err, ErrNotServed) {
-		x.revert()
-		return x.err
-	}
-	for _, e := range x.entries {
-		x.change(e)
-		if !e.known {
-			e.keep(x, lapses)
-		}
-	}
-	x.settle()
-	for i := range x.undo {
-		u := &x.undo[i]
-		e := u.entry
-		o.enter(o.shard(e.key), e, seq, u.before.known)
-		o.bytes.Add(e.size() - e.charged)
-		e.charged = e.size()
-	}
-	o.Durable(seq)
-	return nil
+	o.countUnresolved(wasKnown, e.is(flagKnown))
 }

@@ -10,69 +10,86 @@ import (
 
 const committed = "../zz_generated_table.go"
 
-func askInstalled(t *testing.T) *facts {
+func askServer(t *testing.T) *facts {
 	t.Helper()
 	f, err := ask(defaultServer())
 	if err != nil {
-		t.Fatalf("this test needs a redis-server (Debian: apt-get install redis-server, or set %s): %v", serverEnv, err)
+		t.Fatalf("this test needs a redis-server (Debian: apt-get install redis-server, or set %s): %v", serverEnvs[0], err)
 	}
 	return f
 }
 
-func readCommitted(t *testing.T) []byte {
+func mergeFiles(t *testing.T) *merged {
 	t.Helper()
-	table, err := os.ReadFile(committed)
+	all, err := load()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return table
+	m, err := merge(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
 }
 
-// The committed table is what the pinned server says. Where another version is
-// installed, nothing that both know may contradict it.
+// The committed table is what the facts files give.
+func TestTableIsGenerated(t *testing.T) {
+	t.Parallel()
+	want, err := os.ReadFile(committed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "table.go")
+	if err := run(false, "", path); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Error("the table is not what the files in facts give: run go generate ./internal/command and look at what changed")
+	}
+}
+
+// Whatever server is at hand, the table has all its commands and says of them what
+// it says itself.
 func TestTableAgreesWithServer(t *testing.T) {
 	t.Parallel()
-	f, table := askInstalled(t), readCommitted(t)
-	if f.version != pinnedVersion {
-		t.Logf("the installed redis-server is %s, not the pinned %s: only contradictions count", f.version, pinnedVersion)
-		found, err := contradictions(table, f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, text := range found {
-			t.Errorf("redis-server %s: %s", f.version, text)
-		}
-		return
+	f := askServer(t)
+	count := len(f.commands)
+	for _, c := range f.commands {
+		count += len(c.subs)
 	}
-	source, err := render(f)
-	if err != nil {
-		t.Fatal(err)
+	t.Logf("%s %s has %d commands and subcommands", f.server, f.version, count)
+	if count < 350 {
+		t.Errorf("only %d commands and subcommands", count)
 	}
-	if !bytes.Equal(source, table) {
-		t.Errorf("the table is not what redis-server %s gives: run go generate ./internal/command and look at what changed", f.version)
+	for _, text := range contradictions(mergeFiles(t), f) {
+		t.Errorf("%s %s: %s", f.server, f.version, text)
 	}
 }
 
-func TestRunWritesTable(t *testing.T) {
+// A facts file is what its server says, where that very server is at hand.
+func TestFactsAreServers(t *testing.T) {
 	t.Parallel()
-	f := askInstalled(t)
-	path := filepath.Join(t.TempDir(), "table.go")
-	err := run(defaultServer(), path)
-	if f.version != pinnedVersion {
-		if err == nil || !strings.Contains(err.Error(), f.version) {
-			t.Errorf("a server of version %s: %v", f.version, err)
-		}
+	f := askServer(t)
+	got, err := makeFacts(defaultServer())
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := parse("made", bytes.NewReader(got))
+	if err != nil || len(parsed) != 1 || !bytes.Equal(formatFacts(parsed[0]), got) {
+		t.Errorf("what is written is not what is read: %v", err)
+	}
+	name := f.server + "-" + f.version[:strings.LastIndexByte(f.version, '.')] + ".txt"
+	want, err := factsDir.ReadFile("facts/" + name)
+	if err != nil || !bytes.Contains(want, []byte("\nserver "+f.server+" "+f.version+"\n")) {
+		t.Logf("%s %s has no facts file of its own", f.server, f.version)
 		return
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	source, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(source, readCommitted(t)) {
-		t.Error("the file written is not the committed table")
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s is not what %s %s says: write it again with -ask", name, f.server, f.version)
 	}
 }
 
@@ -88,44 +105,8 @@ func TestRunSaysWhatIsWrong(t *testing.T) {
 		{filepath.Join(dir, "missing"), filepath.Join(dir, "out"), "cannot start redis-server"},
 		{ends, filepath.Join(dir, "out"), "no config"},
 	} {
-		if err := run(tc.server, tc.output); err == nil || !strings.Contains(err.Error(), tc.want) {
+		if err := run(true, tc.server, tc.output); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("server %q, output %q: %v", tc.server, tc.output, err)
 		}
-	}
-}
-
-func TestContradictions(t *testing.T) {
-	t.Parallel()
-	keys := []keyRule{{from: 1, last: 0, step: 1}}
-	other := &facts{version: "9.9.9", commands: []fact{
-		{name: "get", arity: 2, since: "1.0.0", flags: []string{"readonly", "flag_of_tomorrow"}, keys: keys},
-		{name: "append", arity: 4, since: "2.0.0", flags: []string{"write"}, keys: keys},
-		{name: "getdel", arity: 2, since: "6.2.0", flags: []string{"readonly"}, keys: keys},
-		{name: "strlen", arity: 2, since: "2.2.0", flags: []string{"readonly"}, keys: []keyRule{{from: 1, last: -1, step: 1}}},
-		{name: "command_of_tomorrow", arity: 2, since: "9.0.0", flags: []string{"write"}},
-		{name: "object", arity: -2, since: "2.2.3", subs: []fact{
-			{name: "object|help", arity: 3, since: "6.2.0"},
-			{name: "object|of_tomorrow", arity: 3, since: "9.0.0"},
-		}},
-	}}
-	found, err := contradictions(readCommitted(t), other)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, text := range found {
-		name, _, _ := strings.Cut(text, " ")
-		names = append(names, name)
-	}
-	if got, want := strings.Join(names, " "), "append getdel object|help strlen"; got != want {
-		t.Errorf("contradictions in %s, want %s:\n%s", got, want, strings.Join(found, "\n"))
-	}
-}
-
-func TestRenderRefusesUnknownFlag(t *testing.T) {
-	t.Parallel()
-	_, err := render(&facts{commands: []fact{{name: "x", arity: 1, flags: []string{"flag_of_tomorrow"}}}})
-	if err == nil || !strings.Contains(err.Error(), "flag_of_tomorrow") {
-		t.Errorf("error %v", err)
 	}
 }

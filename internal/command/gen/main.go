@@ -1,10 +1,12 @@
-// Command gen writes the command table of package command from what a
-// redis-server of the pinned version says about itself.
+// Command gen writes the command table of package command from the facts files in
+// its directory facts, and those files from servers.
 //
-//	go run ./gen [-server path] -output zz_generated_table.go
+//	go run ./gen -output zz_generated_table.go
+//	go run ./gen -ask [-server path] -output gen/facts/redis-8.0.txt
 //
-// It starts the server on a socket in a temporary directory and stops it again.
-// Its output depends on the server's answers alone.
+// The first needs no server: its output depends on the files alone. The second
+// starts a server on a socket in a temporary directory, writes what it says of its
+// commands and stops it again.
 package main
 
 import (
@@ -14,35 +16,59 @@ import (
 	"os"
 )
 
-// pinnedVersion is the server whose table is committed. To move to another one,
-// change it, generate, and give every new command a class in class.go.
-const pinnedVersion = "7.0.15"
-
 func main() {
-	path := flag.String("server", defaultServer(), "the redis-server to ask")
+	asking := flag.Bool("ask", false, "write the facts of a server instead of the table")
+	server := flag.String("server", defaultServer(), "the server to ask")
 	output := flag.String("output", "", "the file to write")
 	flag.Parse()
-	if err := run(*path, *output); err != nil {
+	if err := run(*asking, *server, *output); err != nil {
 		fmt.Fprintln(os.Stderr, "gen:", err)
 		os.Exit(1)
 	}
 }
 
-func run(path, output string) error {
+func run(asking bool, server, output string) error {
 	if output == "" {
 		return errors.New("no -output given")
 	}
-	facts, err := ask(path)
+	source := makeTable
+	if asking {
+		source = func() ([]byte, error) { return makeFacts(server) }
+	}
+	text, err := source()
 	if err != nil {
 		return err
 	}
-	if facts.version != pinnedVersion {
-		return fmt.Errorf("%s is version %s, but the table is pinned to %s: name another server with -server or %s",
-			path, facts.version, pinnedVersion, serverEnv)
-	}
-	source, err := render(facts)
+	return os.WriteFile(output, text, 0o644)
+}
+
+// makeTable writes the table from the files.
+func makeTable() ([]byte, error) {
+	all, err := load()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return os.WriteFile(output, source, 0o644)
+	m, err := merge(all)
+	if err != nil {
+		return nil, err
+	}
+	return render(m)
+}
+
+// makeFacts writes a facts file from what a server says. Commands of modules that
+// the server has loaded are left out: they have no version of their own there, and
+// modules say little of their commands, so that those are kept by hand.
+func makeFacts(server string) ([]byte, error) {
+	f, err := ask(server)
+	if err != nil {
+		return nil, err
+	}
+	own := *f
+	own.commands = nil
+	for _, c := range f.commands {
+		if c.since != "" {
+			own.commands = append(own.commands, c)
+		}
+	}
+	return formatFacts(&own), nil
 }

@@ -58,9 +58,7 @@ func readCommand(v resp.Value, since map[string]string) (fact, error) {
 		return fact{}, fmt.Errorf("COMMAND gives %d fields, not %d: the server is older than 7.0", len(v.Elems), fields)
 	}
 	f := fact{name: strings.ToLower(v.Elems[0].Text()), arity: int(v.Elems[1].Int)}
-	if f.since = since[f.name]; f.since == "" {
-		return f, fmt.Errorf("COMMAND DOCS does not say since when there is %q", f.name)
-	}
+	f.since = since[f.name]
 	for _, flag := range v.Elems[2].Elems {
 		f.flags = append(f.flags, flag.Text())
 	}

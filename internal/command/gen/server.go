@@ -15,29 +15,37 @@ import (
 	"github.com/holdfast-cache/holdfast/internal/resp"
 )
 
-// serverEnv names the redis-server to use when it is not the one on the PATH.
-const serverEnv = "HOLDFAST_REDIS_SERVER"
+// serverEnvs name the server to ask when it is not the redis-server on the PATH,
+// the first that is set.
+var serverEnvs = []string{"HOLDFAST_SERVER", "HOLDFAST_REDIS_SERVER"}
 
 // patience bounds the whole conversation with the server.
 const patience = 20 * time.Second
 
 func defaultServer() string {
-	if path := os.Getenv(serverEnv); path != "" {
-		return path
+	for _, name := range serverEnvs {
+		if path := os.Getenv(name); path != "" {
+			return path
+		}
 	}
 	return "redis-server"
 }
 
 // facts are what a server says about itself and its commands.
 type facts struct {
+	// server is "redis" or "valkey", or the name of a module.
+	server string
+	// version is empty where the facts are kept by hand.
 	version  string
 	commands []fact // sorted by name
 }
 
 // fact is one command or subcommand.
 type fact struct {
-	name  string
+	name string
+	// arity is 0 where a container stands only for its subcommands.
 	arity int
+	// since is empty where the server does not say.
 	since string
 	flags []string // sorted
 	keys  []keyRule
@@ -142,12 +150,16 @@ func (c *conversation) facts() (*facts, error) {
 	}
 	f := &facts{}
 	for line := range strings.Lines(info.Text()) {
-		if version, ok := strings.CutPrefix(strings.TrimSpace(line), "redis_version:"); ok {
-			f.version = version
+		// Valkey states the version of Redis that it is compatible with, too.
+		switch name, version, _ := strings.Cut(strings.TrimSpace(line), ":"); {
+		case name == "valkey_version":
+			f.server, f.version = serverValkey, version
+		case name == "redis_version" && f.server == "":
+			f.server, f.version = serverRedis, version
 		}
 	}
 	if f.version == "" {
-		return nil, errors.New("INFO does not state redis_version")
+		return nil, errors.New("INFO states neither redis_version nor valkey_version")
 	}
 	docs, err := c.call("COMMAND", "DOCS")
 	if err != nil {

@@ -1,0 +1,201 @@
+package resilient
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/holdfast-cache/holdfast/internal/engine"
+	"github.com/holdfast-cache/holdfast/internal/overlay"
+	"github.com/holdfast-cache/holdfast/internal/resp"
+)
+
+// merge answers a read over all keys while some have deferred writes: what a
+// server says of the others, and what the overlay says of these. No key comes
+// twice, and none that was deleted.
+func (r *router) merge(ctx context.Context, cmd redis.Cmder, q *request, rt *route) error {
+	var reply []byte
+	var err error
+	switch q.name {
+	case "keys":
+		reply, err = r.mergeKeys(ctx, q, rt)
+	case "scan":
+		reply, err = r.mergeScan(ctx, q, rt)
+	case "dbsize":
+		reply, err = r.mergeSize(ctx, rt)
+	case "randomkey":
+		reply, err = r.mergeRandom(ctx, rt)
+	default:
+		return fail(cmd, r.refuse(q, errPendingKeys, nil))
+	}
+	var answer redis.Error
+	switch {
+	case errors.As(err, &answer): // the server found a fault in the arguments
+		return r.side.deliver(ctx, cmd, resp.AppendError(nil, answer.Error()))
+	case err != nil:
+		return r.afterRead(ctx, cmd, rt, err)
+	}
+	return r.side.deliver(ctx, cmd, reply)
+}
+
+// pendingKeys lists the existing keys with deferred writes that a filter takes.
+func (r *router) pendingKeys(take func(name string, k overlay.KeyState) bool) (names []string) {
+	r.overlay.Keys(r.db, func(name string, k overlay.KeyState) bool {
+		if k.Exists && take(name, k) {
+			names = append(names, name)
+		}
+		return true
+	})
+	return names
+}
+
+// held reports whether the overlay speaks for a key.
+func (r *router) held(name string) bool {
+	_, held := r.overlay.Held(r.db, name)
+	return held
+}
+
+func (r *router) mergeKeys(ctx context.Context, q *request, rt *route) ([]byte, error) {
+	names, err := rt.read.Do(ctx, words(q.args)...).StringSlice()
+	if err != nil {
+		return nil, err
+	}
+	names = slices.DeleteFunc(names, r.held)
+	names = append(names, r.pendingKeys(func(name string, _ overlay.KeyState) bool {
+		return engine.Match(q.args[1], []byte(name))
+	})...)
+	return appendStrings(nil, names), nil
+}
+
+// scanFilter is what SCAN's options leave of the keys.
+type scanFilter struct {
+	pattern []byte
+	typ     string
+}
+
+func (f *scanFilter) takes(name string, k overlay.KeyState) bool {
+	return (f.pattern == nil || engine.Match(f.pattern, []byte(name))) && (f.typ == "" || f.typ == k.Type)
+}
+
+// mergeScan hides the pending keys from the server's pages and adds them to its
+// last one. A key that becomes pending in the middle of an iteration may come a
+// second time, as SCAN may always return one.
+func (r *router) mergeScan(ctx context.Context, q *request, rt *route) ([]byte, error) {
+	page, err := rt.read.Do(ctx, words(q.args)...).Slice()
+	if err != nil {
+		return nil, err
+	}
+	if len(page) != 2 {
+		return nil, errReplyShape
+	}
+	cursor, _ := page[0].(string)
+	elems, _ := page[1].([]any)
+	var names []string
+	for _, e := range elems {
+		if name, ok := e.(string); ok && !r.held(name) {
+			names = append(names, name)
+		}
+	}
+	if cursor == "0" {
+		var f scanFilter
+		for i := 2; i+1 < len(q.args); i += 2 {
+			switch strings.ToLower(string(q.args[i])) {
+			case "match":
+				f.pattern = q.args[i+1]
+			case "type":
+				f.typ = strings.ToLower(string(q.args[i+1]))
+			}
+		}
+		names = append(names, r.pendingKeys(f.takes)...)
+	}
+	reply := resp.AppendArray(nil, 2)
+	reply = resp.AppendBulkString(reply, cursor)
+	return appendStrings(reply, names), nil
+}
+
+var errReplyShape = errors.New("resilient: the reply does not have the shape that the command expects")
+
+// countBatch is how many keys are asked for in one EXISTS.
+const countBatch = 512
+
+// mergeSize counts the server's keys but for the pending ones, and of these those
+// that exist.
+func (r *router) mergeSize(ctx context.Context, rt *route) ([]byte, error) {
+	n, err := r.unpendingSize(ctx, rt)
+	if err != nil {
+		return nil, err
+	}
+	live := r.pendingKeys(func(string, overlay.KeyState) bool { return true })
+	return resp.AppendInt(nil, n+int64(len(live))), nil
+}
+
+// unpendingSize counts the keys that only the server speaks for.
+func (r *router) unpendingSize(ctx context.Context, rt *route) (int64, error) {
+	var names []string
+	r.overlay.Keys(r.db, func(name string, _ overlay.KeyState) bool {
+		names = append(names, name)
+		return true
+	})
+	pipe := rt.read.TxPipeline()
+	size := pipe.DBSize(ctx)
+	var counts []*redis.IntCmd
+	for batch := range slices.Chunk(names, countBatch) {
+		counts = append(counts, pipe.Exists(ctx, batch...))
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return 0, err
+	}
+	n := size.Val()
+	for _, c := range counts {
+		n -= c.Val()
+	}
+	return max(n, 0), nil
+}
+
+// randomTries bounds the search for a key that is not pending.
+const randomTries = 100
+
+// mergeRandom draws from the pending keys as often as they are among all.
+func (r *router) mergeRandom(ctx context.Context, rt *route) ([]byte, error) {
+	others, err := r.unpendingSize(ctx, rt)
+	if err != nil {
+		return nil, err
+	}
+	names := r.pendingKeys(func(string, overlay.KeyState) bool { return true })
+	if n := rand.Int64N(others + int64(len(names)) + 1); n >= int64(len(names)) && others > 0 {
+		for range randomTries {
+			name, err := rt.read.RandomKey(ctx).Result()
+			if err != nil && !errors.Is(err, redis.Nil) {
+				return nil, err
+			}
+			if err == nil && !r.held(name) {
+				return resp.AppendBulkString(nil, name), nil
+			}
+		}
+	}
+	if len(names) == 0 {
+		return resp.AppendNull(nil, r.proto), nil
+	}
+	return resp.AppendBulkString(nil, names[rand.IntN(len(names))]), nil
+}
+
+// words are arguments as go-redis takes them.
+func words(args [][]byte) []any {
+	out := make([]any, len(args))
+	for i, a := range args {
+		out[i] = a
+	}
+	return out
+}
+
+func appendStrings(dst []byte, names []string) []byte {
+	dst = resp.AppendArray(dst, len(names))
+	for _, n := range names {
+		dst = resp.AppendBulkString(dst, n)
+	}
+	return dst
+}
