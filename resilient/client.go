@@ -12,8 +12,9 @@ import (
 )
 
 // Client is a redis.UniversalClient that keeps working while Redis has no
-// primary. Make one with [NewClient] and share it: it is safe for concurrent
-// use and owns connections, goroutines and a journal until it is closed.
+// primary. Make one with [NewClient] or [Wrap] and share it: it is safe for
+// concurrent use and owns connections, goroutines and a journal until it is
+// closed.
 //
 // Every method of redis.UniversalClient works as in go-redis while the shard is
 // healthy, with these differences:
@@ -29,15 +30,14 @@ import (
 // While there is no primary, writes that can be deferred are answered from the
 // overlay when the journal has them, reads of keys with deferred writes come
 // from the overlay and other reads from a replica; every other write is refused
-// with a [*CommandError].
+// with a [*CommandError]. That is not so yet over a Cluster or a Ring, see [Wrap].
 type Client struct {
 	// UniversalClient is the facade: a go-redis client that never dials and
-	// hands every command to the router.
+	// hands every command to the backend.
 	redis.UniversalClient
 
-	front  *front
-	router *router
-	life   *lifecycle
+	front   *front
+	backend backend
 }
 
 var _ redis.UniversalClient = (*Client)(nil)
@@ -45,38 +45,75 @@ var _ redis.UniversalClient = (*Client)(nil)
 // AddHook adds a hook around the client. As in go-redis the hook that was added
 // first is the outermost. Hooks see each command of the application once,
 // whether it is forwarded, deferred or refused; DialHook is never called,
-// because connections belong to the clients that Options.OnNewNode sees.
+// because connections belong to a wrapped client and to those that
+// Options.OnNewNode sees.
 func (c *Client) AddHook(hook redis.Hook) { c.front.add(hook) }
 
 // Subscribe subscribes to channels, on the primary or, while there is none, on
 // a replica. The subscription follows the topology when its connection breaks.
 func (c *Client) Subscribe(ctx context.Context, channels ...string) *redis.PubSub {
-	return c.life.pubsub.Subscribe(ctx, channels...)
+	return c.backend.subscriber().Subscribe(ctx, channels...)
 }
 
 // PSubscribe is Subscribe for patterns.
 func (c *Client) PSubscribe(ctx context.Context, channels ...string) *redis.PubSub {
-	return c.life.pubsub.PSubscribe(ctx, channels...)
+	return c.backend.subscriber().PSubscribe(ctx, channels...)
 }
 
 // SSubscribe is Subscribe for sharded channels.
 func (c *Client) SSubscribe(ctx context.Context, channels ...string) *redis.PubSub {
-	return c.life.pubsub.SSubscribe(ctx, channels...)
+	return c.backend.subscriber().SSubscribe(ctx, channels...)
 }
 
 // PoolStats adds up the connection pools of all servers.
-func (c *Client) PoolStats() *redis.PoolStats {
-	sum := c.life.nodes.poolStats()
-	sum.PubSubStats = c.life.pubsub.PoolStats().PubSubStats
-	return sum
-}
+func (c *Client) PoolStats() *redis.PoolStats { return c.backend.poolStats() }
 
 // Watch runs fn in an optimistic transaction, as redis.Client.Watch does. While
 // there is no primary, or while a watched key has deferred writes that cannot
 // be awaited, it is refused with a [*CommandError] before fn runs; when the
 // outage begins in between, the transaction's EXEC is refused.
 func (c *Client) Watch(ctx context.Context, fn func(*redis.Tx) error, keys ...string) error {
-	return c.router.watch(ctx, fn, keys...)
+	return c.backend.watch(ctx, fn, keys...)
+}
+
+// The methods that follow are those that go-redis's clients of several servers
+// have of their own: the command alone does not say which server is meant.
+
+// DBSize counts the keys: of all shards over a Cluster client, as its own method
+// does, else as the command DBSIZE.
+func (c *Client) DBSize(ctx context.Context) *redis.IntCmd {
+	cmd := redis.NewIntCmd(ctx, "dbsize")
+	c.front.wide(ctx, cmd)
+	return cmd
+}
+
+// ScriptLoad loads a script: into all servers over a Cluster client, as its own
+// method does, else as the command SCRIPT LOAD.
+func (c *Client) ScriptLoad(ctx context.Context, script string) *redis.StringCmd {
+	cmd := redis.NewStringCmd(ctx, "script", "load", script)
+	c.front.wide(ctx, cmd)
+	return cmd
+}
+
+// ScriptFlush forgets all scripts: of all servers over a Cluster client, as its
+// own method does, else as the command SCRIPT FLUSH.
+func (c *Client) ScriptFlush(ctx context.Context) *redis.StatusCmd {
+	cmd := redis.NewStatusCmd(ctx, "script", "flush")
+	c.front.wide(ctx, cmd)
+	return cmd
+}
+
+// ScriptExists tells which scripts are loaded: in all servers over a Cluster
+// client, as its own method does, else as the command SCRIPT EXISTS.
+func (c *Client) ScriptExists(ctx context.Context, hashes ...string) *redis.BoolSliceCmd {
+	args := make([]any, 2, 2+len(hashes))
+	args[0], args[1] = "script", "exists"
+	for _, hash := range hashes {
+		args = append(args, hash)
+	}
+	cmd := redis.NewBoolSliceCmd(ctx, args...)
+	c.front.wide(ctx, cmd)
+	return cmd
 }
 
 func errAutoPipeline() error {
@@ -140,24 +177,27 @@ func (c *Client) HImportDiscardAll(ctx context.Context) *redis.IntCmd {
 }
 
 // front is the facade's only hook. It never calls the next one, so it must be
-// the last; hooks of the application are therefore composed around the router
+// the last; hooks of the application are therefore composed around the backend
 // in here, and never added to the facade itself, where they would not run.
 type front struct {
-	router *router
-	chain  atomic.Pointer[chain]
+	inmost chain
+	now    atomic.Pointer[chain]
 
 	mu    sync.Mutex // guards hooks
 	hooks []redis.Hook
 }
 
+// chain is the way of commands: the backend's part, or that with the
+// application's hooks around it.
 type chain struct {
 	process  redis.ProcessHook
+	wide     redis.ProcessHook // process, for the methods that concern several servers
 	pipeline redis.ProcessPipelineHook
 }
 
-func newFront(r *router) *front {
-	f := &front{router: r}
-	f.chain.Store(&chain{process: r.process, pipeline: r.pipeline})
+func newFront(inmost chain) *front {
+	f := &front{inmost: inmost}
+	f.now.Store(&inmost)
 	return f
 }
 
@@ -165,16 +205,24 @@ func (f *front) add(hook redis.Hook) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.hooks = append(f.hooks, hook)
-	c := &chain{process: f.router.process, pipeline: f.router.pipeline}
+	c := f.inmost
 	for i := len(f.hooks) - 1; i >= 0; i-- {
 		if h := f.hooks[i].ProcessHook(c.process); h != nil {
 			c.process = h
+		}
+		if h := f.hooks[i].ProcessHook(c.wide); h != nil {
+			c.wide = h
 		}
 		if h := f.hooks[i].ProcessPipelineHook(c.pipeline); h != nil {
 			c.pipeline = h
 		}
 	}
-	f.chain.Store(c)
+	f.now.Store(&c)
+}
+
+// wide runs a command of a method that concerns several servers.
+func (f *front) wide(ctx context.Context, cmd redis.Cmder) {
+	cmd.SetErr(f.now.Load().wide(ctx, cmd))
 }
 
 var errFacadeDial = errors.New("resilient: the facade has no connection of its own")
@@ -184,11 +232,18 @@ func (f *front) DialHook(redis.DialHook) redis.DialHook {
 }
 
 func (f *front) ProcessHook(redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error { return f.chain.Load().process(ctx, cmd) }
+	return func(ctx context.Context, cmd redis.Cmder) error { return f.now.Load().process(ctx, cmd) }
 }
 
 func (f *front) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return func(ctx context.Context, cmds []redis.Cmder) error { return f.chain.Load().pipeline(ctx, cmds) }
+	return func(ctx context.Context, cmds []redis.Cmder) error { return f.now.Load().pipeline(ctx, cmds) }
+}
+
+// newClientOver puts a facade before a backend.
+func newClientOver(b backend, inmost chain, proto int) (c *Client, facade *redis.Client) {
+	f := newFront(inmost)
+	facade = newFacade(f, proto)
+	return &Client{UniversalClient: facade, front: f, backend: b}, facade
 }
 
 // newFacade makes the go-redis client that the application's commands enter.

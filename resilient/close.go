@@ -12,9 +12,10 @@ import (
 // Flush waits until every deferred write accepted so far is in the primary, and
 // its replicas as Options.ReplicaAcks asks. While there is no primary it waits
 // for one. The error is the context's, with the number of writes that wait, or
-// ErrClosed.
-func (c *Client) Flush(ctx context.Context) error {
-	l := c.life
+// ErrClosed. Where nothing is deferred, over a Cluster or a Ring, it returns nil.
+func (c *Client) Flush(ctx context.Context) error { return c.backend.flush(ctx) }
+
+func (l *lifecycle) flush(ctx context.Context) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -51,12 +52,15 @@ func (c *Client) Shutdown(ctx context.Context) *redis.StatusCmd {
 }
 
 // Close commits what has been accepted, ends the goroutines and closes every
-// connection. It does not flush: deferred writes stay in the journal directory
-// for the next process. Without a directory they are gone, and the error says
-// so and how many they were. Further calls return the first one's result.
-func (c *Client) Close() error {
-	c.life.closing.Do(func() { c.life.closed = c.life.teardown() })
-	return c.life.closed
+// connection, those of a wrapped client too. It does not flush: deferred writes
+// stay in the journal directory for the next process. Without a directory they
+// are gone, and the error says so and how many they were. Further calls return
+// the first one's result.
+func (c *Client) Close() error { return c.backend.close() }
+
+func (l *lifecycle) close() error {
+	l.closing.Do(func() { l.closed = l.teardown() })
+	return l.closed
 }
 
 // teardown takes down what has been built, in the reverse order.

@@ -63,6 +63,7 @@ func (r *router) writes(q *request) bool {
 func (r *router) readLocal(ctx context.Context, q *request) (outcome, error) {
 	res, err := r.overlay.Read(ctx, overlay.Request{
 		DB: r.db, Proto: r.proto, Commands: []overlay.Command{{Args: q.args, Keys: q.idx}},
+		Unheld: q.looksFurther(),
 	})
 	switch {
 	case errors.Is(err, overlay.ErrNotHeld):
@@ -167,9 +168,9 @@ func overlayError(err error) error {
 		{journal.ErrFailed, ErrJournalFailed},
 		{overlay.ErrFull, ErrOverlayFull},
 		{overlay.ErrKeyTooBig, ErrKeyTooBig},
+		{overlay.ErrUnseen, errPendingKey}, // may be the reason of ErrBaseUnknown
 		{overlay.ErrBaseUnknown, ErrBaseUnknown},
 		{overlay.ErrPromised, ErrPromisedID},
-		{overlay.ErrUnseen, errPendingKey},
 		{overlay.ErrNotServed, errNotDeferable},
 	} {
 		if errors.Is(err, e.inner) {

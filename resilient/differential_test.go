@@ -95,10 +95,25 @@ func (w *twins) run(n int) {
 	w.sameData(ctx)
 }
 
+// readsCount reports whether a command other than the PF* reads a HyperLogLog as a
+// string. A server writes its last count into it at a PFCOUNT, a replica as well,
+// each for itself, so that these bytes depend on who was asked.
+func readsCount(args [][]byte) bool {
+	if name := strings.ToLower(string(args[0])); strings.HasPrefix(name, "pf") {
+		return false
+	}
+	return slices.ContainsFunc(args[1:], func(arg []byte) bool {
+		return len(arg) == 2 && arg[0] == 'p' && '0' <= arg[1] && arg[1] <= '9'
+	})
+}
+
 // both runs the next command in both places. What ours refuses, the other does
 // not run either.
 func (w *twins) both(ctx context.Context) {
 	args := w.commands.Next()
+	for readsCount(args) {
+		args = w.commands.Next()
+	}
 	words := make([]any, len(args))
 	for i, a := range args {
 		words[i] = a
@@ -146,7 +161,8 @@ func (w *twins) sameData(ctx context.Context) {
 			return fmt.Sprint(c.Do(ctx, "debug", "digest-value", key).Result())
 		}
 		if a, b := digest(w.plain), digest(ours); a != b {
-			t.Errorf("%q (%s) has digest %s in health and %s after the outage", key, w.plain.Type(ctx, key).Val(), a, b)
+			t.Errorf("%q (%s) has digest %s in health and %s after the outage: %.200q, %.200q", key,
+				w.plain.Type(ctx, key).Val(), a, b, w.plain.Get(ctx, key).Val(), ours.Get(ctx, key).Val())
 		}
 		a, b := w.plain.PExpireTime(ctx, key).Val(), ours.PExpireTime(ctx, key).Val()
 		if d := a - b; d > time.Minute || d < -time.Minute {

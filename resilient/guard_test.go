@@ -102,7 +102,7 @@ func TestWriteIsNotDeferredPastTheRelease(t *testing.T) {
 		t.Fatal(err)
 	}
 	redistest.Eventually(t, 30*time.Second, "a stalled replay", func() bool {
-		return g.Node(0).Client().Get(ctx, "k").Val() == "1" && c.life.drain.stalled() && c.router.current().write != nil
+		return g.Node(0).Client().Get(ctx, "k").Val() == "1" && c.backend.(*lifecycle).drain.stalled() && c.backend.(*lifecycle).router.current().write != nil
 	})
 	tracked, receipt := WithReceipt(ctx)
 	clock.countdown.Store(1)
@@ -112,7 +112,7 @@ func TestWriteIsNotDeferredPastTheRelease(t *testing.T) {
 	if err := g.Node(1).Resume(); err != nil {
 		t.Fatal(err)
 	}
-	redistest.Eventually(t, 30*time.Second, "the key's release", func() bool { return c.life.overlay.Empty() })
+	redistest.Eventually(t, 30*time.Second, "the key's release", func() bool { return c.backend.(*lifecycle).overlay.Empty() })
 	close(clock.release)
 	if err := <-answer; err != nil {
 		t.Fatal(err)

@@ -1,5 +1,183 @@
 package resilient
 
-import "github.com/redis/go-redis/v9"
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
 
-func newGuarded(redis.UniversalClient, *Options) (*Client, error) { return nil, ErrNotSupported }
+	"github.com/redis/go-redis/v9"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/holdfast-cache/holdfast/internal/command"
+)
+
+// guarded is the backend over a client of several shards, a Cluster or a Ring.
+// It does not watch the shards and defers nothing; it sends each write once, and
+// says what is certain of a write that came back with an error. Safe for
+// concurrent use.
+type guarded struct {
+	shards shards
+	side   *side
+	since  time.Time
+	facade *redis.Client
+
+	refused, inDoubt atomic.Uint64
+	metrics          metric.Registration
+
+	over    atomic.Bool // Close has begun
+	closing sync.Once
+	closed  error // of close, set in closing
+}
+
+// shards is a go-redis client of several shards, and what differs between the
+// kinds of them.
+type shards interface {
+	redis.UniversalClient
+
+	// send is Process for a command that is to be sent once: a [once] if it may
+	// write. go-redis does not repeat it where it is not known what became of it.
+	send(ctx context.Context, cmd redis.Cmder) error
+	// sendWide is send for the methods that concern several servers.
+	sendWide(ctx context.Context, cmd redis.Cmder) error
+	// owner is the client of the server that takes the writes to key.
+	owner(ctx context.Context, key string) (*redis.Client, error)
+	// declined says that a server did not take a write, or can't be reached.
+	declined()
+	// retries is how often go-redis by itself would try again.
+	retries() int
+	onNewNode(fn func(*redis.Client))
+}
+
+// newGuarded makes a client over several shards.
+func newGuarded(s shards, proto int, o *Options) (*Client, error) {
+	o = o.withDefaults()
+	if o.defers() {
+		o.Logger.Warn("the shards of a Cluster or a Ring are not deferred for: options that concern deferral have no effect")
+	}
+	if o.OnNewNode != nil {
+		s.onNewNode(o.OnNewNode)
+	}
+	if proto < 2 {
+		proto = 3 // go-redis's default
+	}
+	g := &guarded{shards: s, side: newSide(proto), since: time.Now()}
+	var c *Client
+	c, g.facade = newClientOver(g, g.chain(), proto)
+	var err error
+	if g.metrics, err = registerMetrics(c, o.MeterProvider); err != nil {
+		return nil, err // the application keeps its client, which nobody owns but itself
+	}
+	o.Logger.Debug("wrapped a client of several shards", slog.Int("retries", s.retries()))
+	return c, nil
+}
+
+// defers reports whether options are set that only mean something for deferral.
+func (o *Options) defers() bool {
+	return o.Dir != "" || len(o.Nodes) > 0 || len(o.Rules) > 0 || o.Policy != nil
+}
+
+// chain is the way of commands over several shards.
+func (g *guarded) chain() chain {
+	return chain{
+		process: func(ctx context.Context, cmd redis.Cmder) error { return g.process(ctx, cmd, g.shards.send) },
+		wide:    func(ctx context.Context, cmd redis.Cmder) error { return g.process(ctx, cmd, g.shards.sendWide) },
+		pipeline: func(ctx context.Context, cmds []redis.Cmder) error {
+			return g.pipeline(ctx, cmds)
+		},
+	}
+}
+
+// process is the way of one command.
+func (g *guarded) process(ctx context.Context, cmd redis.Cmder, send redis.ProcessHook) error {
+	spec := command.Lookup(cmd.Name())
+	if err := g.barred(ctx, cmd, spec); err != nil {
+		return fail(cmd, err)
+	}
+	if spec != nil && !spec.MayWrite() {
+		return g.read(ctx, cmd, send)
+	}
+	if err := ctx.Err(); err != nil {
+		return fail(cmd, err) // go-redis would not send it either, but not say so
+	}
+	w := onces.Get().(*once)
+	w.Cmder = cmd
+	err := send(ctx, w)
+	w.Cmder = nil
+	onces.Put(w)
+	if err == nil || err == redis.Nil { //nolint:errorlint // the bare sentinel is a reply
+		return err
+	}
+	return g.afterWrite(ctx, cmd, send, err)
+}
+
+// read sends a command that changes nothing. go-redis repeats it as it likes,
+// and its error is the caller's.
+func (g *guarded) read(ctx context.Context, cmd redis.Cmder, send redis.ProcessHook) error {
+	err := send(ctx, cmd)
+	if err == nil || err == redis.Nil { //nolint:errorlint // the bare sentinel is a reply
+		return err
+	}
+	switch f := faultOfShard(err); {
+	case f != faultNone && g.over.Load():
+		return fail(cmd, ErrClosed) // a connection that is closed under a read has many errors
+	case f == faultUnsent || f == faultNotWritable:
+		g.shards.declined()
+	}
+	return err
+}
+
+// barred refuses what can't be let through.
+func (g *guarded) barred(ctx context.Context, cmd redis.Cmder, spec *command.Spec) error {
+	if g.over.Load() {
+		return ErrClosed
+	}
+	session, err := bindsConnection(ctx, g.side, cmd, spec)
+	if err != nil || !session {
+		return err
+	}
+	return errSession(cmd.Name(), g.state())
+}
+
+// barredAny refuses a pipeline that holds a command that can't be let through.
+func (g *guarded) barredAny(ctx context.Context, cmds []redis.Cmder) error {
+	for _, cmd := range cmds {
+		if err := g.barred(ctx, cmd, command.Lookup(cmd.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *guarded) subscriber() subscriber { return g.shards }
+
+func (g *guarded) poolStats() *redis.PoolStats { return g.shards.PoolStats() }
+
+// unwatched is the diagnosis of shards that nobody looks at.
+const unwatched = "the shards of a Cluster or a Ring are not watched; what a command meets is in its error"
+
+func (g *guarded) state() ShardState {
+	return ShardState{State: StateUnknown, Since: g.since, Diagnosis: unwatched}
+}
+
+func (g *guarded) stats() Stats {
+	return Stats{Refused: g.refused.Load(), InDoubt: g.inDoubt.Load()}
+}
+
+// flush has nothing to wait for.
+func (g *guarded) flush(context.Context) error { return nil }
+
+func (g *guarded) close() error {
+	g.closing.Do(func() {
+		g.over.Store(true)
+		faults := []error{g.metrics.Unregister(), g.facade.Close()}
+		if err := g.shards.Close(); !errors.Is(err, redis.ErrClosed) { // by the application
+			faults = append(faults, err)
+		}
+		g.side.close()
+		g.closed = errors.Join(faults...)
+	})
+	return g.closed
+}

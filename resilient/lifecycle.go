@@ -73,9 +73,8 @@ func (l *lifecycle) start(base *redis.Options) (*Client, error) {
 	if err := l.build(base); err != nil {
 		return nil, err
 	}
-	front := newFront(l.router)
-	l.facade = newFacade(front, base.Protocol)
-	c := &Client{UniversalClient: l.facade, front: front, router: l.router, life: l}
+	var c *Client
+	c, l.facade = newClientOver(l, l.router.chain(), base.Protocol)
 	l.monitor.Start(l.ctx)
 	var err error
 	l.metrics, err = registerMetrics(c, l.options.MeterProvider)

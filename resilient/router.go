@@ -1,7 +1,9 @@
 package resilient
 
 import (
+	"bytes"
 	"context"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -275,12 +277,23 @@ func (r *router) decideRead(q *request) (way, error) {
 		return wayMerge, nil
 	}
 	switch {
+	case q.looksFurther():
+		return wayLocal, nil
 	case !r.anyPending(q):
 		return wayRead, nil
 	case q.spec.Served():
 		return wayLocal, nil
 	}
 	return wayInvalid, r.refuse(q, errPendingKey, nil)
+}
+
+// looksFurther reports whether a read looks at keys that it computes: SORT with BY
+// or GET. Some of them may have deferred writes.
+func (q *request) looksFurther() bool {
+	if q.name != "sort" && q.name != "sort_ro" || q.malformed {
+		return false
+	}
+	return slices.ContainsFunc(q.args[2:], func(arg []byte) bool { return bytes.IndexByte(arg, '*') >= 0 })
 }
 
 // anyPending reports whether a key of the command has deferred writes.
@@ -298,22 +311,32 @@ func (r *router) barred(ctx context.Context, rt *route, cmd redis.Cmder, spec *c
 	if rt.closed {
 		return ErrClosed
 	}
-	session := spec.Session() || cmd.Name() == "himport"
+	session, err := bindsConnection(ctx, r.side, cmd, spec)
+	if err != nil || !session {
+		return err
+	}
+	return errSession(cmd.Name(), r.state(rt))
+}
+
+// bindsConnection reports whether the command is about the one connection that
+// would carry it.
+func bindsConnection(ctx context.Context, s *side, cmd redis.Cmder, spec *command.Spec) (bool, error) {
 	if spec.Container() { // such as CLIENT REPLY
-		q, err := newRequest(ctx, r.side, cmd)
+		q, err := newRequest(ctx, s, cmd)
 		if err != nil {
-			return err
+			return false, err
 		}
-		session = q.class() == command.ClassSession
-		q.free()
+		defer q.free()
+		return q.class() == command.ClassSession, nil
 	}
-	if !session {
-		return nil
-	}
-	s := r.state(rt)
+	return spec.Session() || cmd.Name() == "himport", nil
+}
+
+// errSession refuses a command that binds to one connection.
+func errSession(name string, s ShardState) error {
 	return &CommandError{
-		Name: cmd.Name(), Class: command.ClassSession.String(), State: s.State, Cause: s.Cause,
-		Reason: "it would change one connection of the pool; use Watch, TxPipeline or the options of NewClient, " +
+		Name: name, Class: command.ClassSession.String(), State: s.State, Cause: s.Cause,
+		Reason: "it would change one connection of the pool; use Watch, TxPipeline or the client's options, " +
 			"or a go-redis client of your own",
 		Err: ErrNotSupported,
 	}

@@ -22,7 +22,9 @@ var shapes = map[string]string{
 	"scan":            "a part of the keys, in no order",
 	"xinfo|consumers": "idle times",
 	"xpending":        "idle times",
-	"waitaof":         "the groups have different sizes",
+	"vinfo":           "a vector's place in its graph is drawn at random",
+	"vlinks":          "a vector's place in its graph is drawn at random",
+	"vrandmember":     "it is drawn at random",
 }
 
 // compare says how the reply of ours differs from that of the healthy server where it

@@ -46,6 +46,9 @@ var unexecuted = map[string]string{
 	"PFSELFTEST":      "it keeps a slow server busy for longer than a client waits",
 }
 
+// trialPatience bounds a trial, which takes seconds.
+const trialPatience = 3 * time.Minute
+
 // trial is one run of all rows.
 type trial struct {
 	t     *testing.T
@@ -56,6 +59,7 @@ type trial struct {
 	plain *redis.Client
 
 	have, lack []semantics.Form
+	changes    map[string]bool // which forms of writes change something; written before the replay
 
 	mu    sync.Mutex     // guards what follows
 	loose []string       // prefixes of keys that may differ in the end: what was random or estimated
@@ -69,18 +73,27 @@ func newTrial(t *testing.T, proto int) *trial {
 		g:     redistest.StartT(t, redistest.Options{Replicas: 2}),
 		other: redistest.StartT(t, redistest.Options{}),
 		sent:  &sentLog{},
-		done:  map[string]int{}, spare: map[string]int{},
+		done:  map[string]int{}, spare: map[string]int{}, changes: map[string]bool{},
 	}
 	w.plain = redis.NewClient(&redis.Options{Addr: w.other.Node(0).Addr(), Protocol: proto, MaxRetries: -1})
 	t.Cleanup(func() { _ = w.plain.Close() })
 	w.have, w.lack = divide(t.Context(), t, w.plain)
 	w.ours = openWith(t, w.g, redis.UniversalOptions{Protocol: proto},
-		&resilient.Options{ReplicaAckTimeout: 10 * time.Minute, OnNewNode: w.sent.watch})
+		&resilient.Options{
+			Dir: t.TempDir(), Fsync: resilient.FsyncNo, ReplicaAckTimeout: 10 * time.Minute, OnNewNode: w.sent.watch,
+		})
 	return w
 }
 
 func (w *trial) run() {
-	t, ctx := w.t, w.t.Context()
+	t := w.t
+	ctx, cancel := context.WithTimeout(t.Context(), trialPatience)
+	defer cancel()
+	defer func() {
+		if t.Failed() {
+			t.Logf("at the end: %v, %+v", w.ours.State(), w.ours.Stats())
+		}
+	}()
 	w.healthy(ctx)
 
 	base, pending := rowsOf(w.have, "base"), rowsOf(w.have, "pending")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,7 +32,11 @@ type journalSource struct {
 	next     uint64 // the sequence that reader is at
 	progress replay.Progress
 	trimmed  chan struct{} // closed at the next Trim
+	dead     []uint64      // the newest dead letters, for who waits for their fate
 }
+
+// deadKept bounds journalSource.dead.
+const deadKept = 1 << 16
 
 func newJournalSource(
 	ctx context.Context, j *journal.Journal, o *overlay.Overlay, now func() time.Time, log *slog.Logger,
@@ -132,6 +137,7 @@ func (s *journalSource) setAside(rec journal.Record, reason string) error {
 	if err := s.journal.DeadLetter(s.ctx, rec, reason); err != nil {
 		return err
 	}
+	s.bury(rec.Seq)
 	s.log.Warn("a deferred write is kept as a dead letter", slog.Uint64("seq", rec.Seq), slog.String("reason", reason))
 	return nil
 }
@@ -188,9 +194,20 @@ func (s *journalSource) DeadLetter(d replay.DeadLetter) error {
 	if err := s.journal.DeadLetter(s.ctx, records[0], reason); err != nil {
 		return err
 	}
+	s.mu.Lock()
+	s.bury(d.Seq)
+	s.mu.Unlock()
 	s.log.Warn("a deferred write was rejected and is kept as a dead letter",
 		slog.Uint64("seq", d.Seq), slog.String("reason", d.Reason.String()))
 	return nil
+}
+
+// bury remembers a dead letter. It needs the lock.
+func (s *journalSource) bury(seq uint64) {
+	s.dead = append(s.dead, seq)
+	if len(s.dead) > deadKept {
+		s.dead = slices.Clone(s.dead[deadKept/2:])
+	}
 }
 
 // Trim implements replay.Source.
@@ -220,11 +237,11 @@ func (s *journalSource) progressed() {
 func (s *journalSource) await(ctx context.Context, seqs []uint64) error {
 	for {
 		s.mu.Lock()
-		trimmed := s.trimmed
+		trimmed, dead := s.trimmed, s.dead
 		s.mu.Unlock()
 		last := uint64(0)
 		for _, seq := range seqs {
-			if s.journal.IsDead(seq) {
+			if slices.Contains(dead, seq) {
 				return ErrDeadLettered
 			}
 			last = max(last, seq)

@@ -28,13 +28,17 @@ type Stats struct {
 }
 
 // State tells what the client believes about its shard. It is two atomic loads
-// and a copy.
-func (c *Client) State() ShardState { return shardState(c.life.monitor.View()) }
+// and a copy. Over a Cluster or a Ring it is StateUnknown, with a Diagnosis that
+// says so: their shards are not watched.
+func (c *Client) State() ShardState { return c.backend.state() }
+
+func (l *lifecycle) state() ShardState { return shardState(l.monitor.View()) }
 
 // Stats returns the client's figures. It takes locks for a moment; don't call it
-// for each command.
-func (c *Client) Stats() Stats {
-	l := c.life
+// for each command. Over a Cluster or a Ring only Refused and InDoubt count.
+func (c *Client) Stats() Stats { return c.backend.stats() }
+
+func (l *lifecycle) stats() Stats {
 	js, os, rs := l.journal.Stats(), l.overlay.Stats(), l.drain.replayer.Stats()
 	s := Stats{
 		Entries: int(js.Entries), Bytes: js.Bytes,

@@ -40,7 +40,7 @@ func (r *router) watch(ctx context.Context, fn func(*redis.Tx) error, keys ...st
 	entered := false
 	err := rt.write.Watch(ctx, func(tx *redis.Tx) error {
 		entered = true
-		tx.AddHook(&txHook{router: r, route: rt})
+		tx.AddHook(&txHook{&watched{router: r, route: rt}})
 		return fn(tx)
 	}, keys...)
 	if err != nil && !entered {
@@ -65,9 +65,16 @@ func (r *router) afterWatch(rt *route, err error) error {
 // answers with errors only, never with a nil for something that was not sent:
 // go-redis would believe the keys unwatched and put the connection back with
 // its WATCH still armed.
-type txHook struct {
-	router *router
-	route  *route // the primary that the keys are watched on
+type txHook struct{ txJudge }
+
+// txJudge is what a txHook asks.
+type txJudge interface {
+	// admit says why a write can't be sent any more, if so.
+	admit(ctx context.Context, cmd redis.Cmder) error
+	// judgeTx turns the error of a transaction into this package's terms.
+	judgeTx(ctx context.Context, cmds []redis.Cmder, err error) error
+	// judgeEach does the same for commands that each have an outcome of their own.
+	judgeEach(ctx context.Context, cmds []redis.Cmder, err error) error
 }
 
 func (h *txHook) DialHook(next redis.DialHook) redis.DialHook {
@@ -113,7 +120,7 @@ func (h *txHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proce
 		}
 		err := next(ctx, wrapped)
 		if tx {
-			return h.judgeTx(cmds, err)
+			return h.judgeTx(ctx, cmds, err)
 		}
 		return h.judgeEach(ctx, cmds, err)
 	}
@@ -126,9 +133,15 @@ func ofConnection(cmd redis.Cmder) bool {
 	return command.Lookup(cmd.Name()).Session() || cmd.Name() == "client"
 }
 
+// watched judges what is done inside a Watch on the primary.
+type watched struct {
+	router *router
+	route  *route // the primary that the keys are watched on
+}
+
 // admit refuses a write when the primary that holds the watch is no longer the
 // live one, or when its keys have deferred writes.
-func (h *txHook) admit(ctx context.Context, cmd redis.Cmder) error {
+func (h *watched) admit(ctx context.Context, cmd redis.Cmder) error {
 	r := h.router
 	rt := r.current()
 	if rt.write == nil || rt.view.Primary.RunID != h.route.view.Primary.RunID {
@@ -148,8 +161,7 @@ func (h *txHook) admit(ctx context.Context, cmd redis.Cmder) error {
 	return nil
 }
 
-// judgeTx turns the error of a transaction into this package's terms.
-func (h *txHook) judgeTx(cmds []redis.Cmder, err error) error {
+func (h *watched) judgeTx(_ context.Context, cmds []redis.Cmder, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -170,8 +182,7 @@ func (r *router) afterWatchedTx(rt *route, cmds []redis.Cmder, err error) error 
 	return failAll(cmds, r.refuseName("multi", command.ClassTransaction, ErrNoPrimary, err))
 }
 
-// judgeEach does the same for commands that each have an outcome of their own.
-func (h *txHook) judgeEach(ctx context.Context, cmds []redis.Cmder, err error) error {
+func (h *watched) judgeEach(ctx context.Context, cmds []redis.Cmder, err error) error {
 	if err == nil {
 		return nil
 	}

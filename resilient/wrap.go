@@ -32,11 +32,13 @@ func Wrap(inner redis.UniversalClient, o *Options) (*Client, error) {
 		return nil, err
 	}
 	switch c := inner.(type) {
-	case *redis.Client:
-		return newClient(wrappedOptions(c, o), o, c)
-	default:
-		return newGuarded(c, o)
+	case *redis.ClusterClient:
+		return newGuarded(&clusterShards{ClusterClient: c}, c.Options().Protocol, o)
+	case *redis.Ring:
+		return newGuarded(&ringShards{c}, c.Options().Protocol, o)
 	}
+	client := inner.(*redis.Client) // the only other one that is valid
+	return newClient(wrappedOptions(client, o), o, client)
 }
 
 // failoverAddr is what go-redis writes into the address of a failover client.

@@ -278,7 +278,7 @@ func (l *list) cut(front, back int64) (cutFront, cutBack []string) {
 	f := min(front, left)
 	g := min(front-f, gap)
 	left, gap = left-f, gap-g
-	f, right = front-g, right-(front-f-g)
+	f = front - g
 
 	b := min(back, right)
 	g = min(back-b, gap)

@@ -26,6 +26,8 @@ type oracle struct {
 	model *model
 	count int
 	trace []string // the last commands, for a failure
+
+	errors, refused int // of batches
 }
 
 // model is a keyspace over the engine, as simple as can be.
@@ -145,17 +147,21 @@ func (o *oracle) server(args [][]byte) []byte {
 // run runs a command in both places and compares.
 func (o *oracle) run(args [][]byte) {
 	o.t.Helper()
-	o.count++
-	o.trace = append(o.trace, fmt.Sprintf("%q", args))
-	if len(o.trace) > 60 {
-		o.trace = o.trace[1:]
-	}
+	o.note(args)
 	got, ok := o.model.do(args, o.proto)
 	if !ok {
 		o.fatalf("the engine does not answer %q", args)
 	}
 	if err := workload.Compare(args, o.server(args), got); err != nil {
 		o.fatalf("command %d %q over RESP%d: %v", o.count, args, o.proto, err)
+	}
+}
+
+// note keeps what a failure will show.
+func (o *oracle) note(args [][]byte) {
+	o.count++
+	if o.trace = append(o.trace, fmt.Sprintf("%q", args)); len(o.trace) > 200 {
+		o.trace = o.trace[100:]
 	}
 }
 

@@ -75,7 +75,7 @@ func (c *Call) streamUndo(o *Object, cost int64, undo func()) {
 	c.Change(o).Undo(cost, undo)
 }
 
-// ID replies with the id of a stream entry.
+// streamID replies with the id of a stream entry.
 func (c *Call) streamID(id StreamID) {
 	var room [48]byte
 	c.Bulk(id.append(room[:0]))

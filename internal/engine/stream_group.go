@@ -71,7 +71,7 @@ func (g *streamGroup) find(id StreamID) (int, bool) {
 	return i, i < len(g.pending) && g.pending[i].id == id
 }
 
-// insert and drop change the pending entries; neither minds an undo.
+// insertNack and dropNack change the pending entries, without a way back.
 func (s *stream) insertNack(g *streamGroup, p streamNack) {
 	g.pending = slices.Insert(g.pending, g.seek(p.id), p)
 	p.consumer.pending++
@@ -89,7 +89,7 @@ func (s *stream) dropNack(g *streamGroup, i int) {
 	s.bytes -= pendingOverhead
 }
 
-// addNack and removeNack do so with a way back.
+// addNack and removeNack do the same with a way back.
 func (c *Call) addNack(o *Object, s *stream, g *streamGroup, p streamNack) {
 	c.streamUndo(o, 0, func() {
 		i, _ := g.find(p.id)

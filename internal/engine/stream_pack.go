@@ -30,7 +30,10 @@ func encodeFields(fields [][]byte, same, promised bool) string {
 		flags |= entryPromised
 	}
 	var b strings.Builder
-	b.Grow(n + binary.MaxVarintLen64)
+	if !same {
+		n += 2 // the number of pairs
+	}
+	b.Grow(n)
 	var room [binary.MaxVarintLen64]byte
 	put := func(f []byte) {
 		b.Write(binary.AppendUvarint(room[:0], uint64(len(f))))

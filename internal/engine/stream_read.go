@@ -193,7 +193,7 @@ func (c *Call) checkTimeout(arg []byte) bool {
 		c.Error("ERR timeout is not an integer or out of range")
 	case ms < 0:
 		c.Error("ERR timeout is negative")
-	case ms > math.MaxInt64-c.now:
+	case ms > math.MaxInt64-c.now && c.server.AtLeast(70200): // earlier servers wait for ever
 		c.Error("ERR timeout is out of range")
 	default:
 		return true

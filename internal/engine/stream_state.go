@@ -203,3 +203,35 @@ func (g *streamGroup) restore(dst []byte, key string) []byte {
 	}
 	return dst
 }
+
+// copyOf is a copy that shares nothing that may change. The server copies streams
+// node by node too.
+func (s *stream) copyOf() container {
+	dup := *s
+	dup.nodes = make([]*streamNode, len(s.nodes))
+	for i, n := range s.nodes {
+		node := *n
+		node.entries = slices.Clone(n.entries)
+		dup.nodes[i] = &node
+	}
+	dup.groups = make([]*streamGroup, len(s.groups))
+	for i, g := range s.groups {
+		dup.groups[i] = g.copyOf()
+	}
+	return &dup
+}
+
+func (g *streamGroup) copyOf() *streamGroup {
+	dup := *g
+	dup.consumers = make([]*streamConsumer, len(g.consumers))
+	places := make(map[*streamConsumer]*streamConsumer, len(g.consumers))
+	for i, co := range g.consumers {
+		consumer := *co
+		dup.consumers[i], places[co] = &consumer, &consumer
+	}
+	dup.pending = slices.Clone(g.pending)
+	for i := range dup.pending {
+		dup.pending[i].consumer = places[dup.pending[i].consumer]
+	}
+	return &dup
+}

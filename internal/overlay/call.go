@@ -136,6 +136,9 @@ func (o *Overlay) begin(r Request, write bool) (*call, error) {
 	for i := range r.Commands {
 		c := &r.Commands[i]
 		cmd := engine.Lookup(c.Args)
+		if c.Unseen {
+			cmd = &unseen
+		}
 		if cmd == nil {
 			x.end()
 			return nil, notServed("this command")
@@ -158,6 +161,9 @@ func (o *Overlay) begin(r Request, write bool) (*call, error) {
 	x.alone = len(x.steps) == 1 && len(x.refs) == 1
 	return x, nil
 }
+
+// unseen stands for a command that is entered without being executed.
+var unseen = engine.Command{Name: "unseen", Write: true}
 
 // end gives the call's room back.
 func (x *call) end() {

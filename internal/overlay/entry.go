@@ -87,7 +87,7 @@ type undo struct {
 	before engine.Object
 
 	// deep is shared by the records of a write that changed more than the fields
-	// of its objects, or one object several times; nil for others.
+	// of its objects; nil for others.
 	deep *deep
 
 	lastSeq uint64

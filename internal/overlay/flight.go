@@ -2,7 +2,6 @@ package overlay
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/holdfast-cache/holdfast/internal/engine"
@@ -190,4 +189,4 @@ func (o *Overlay) members(ctx context.Context, w *want) (facts []engine.Fact, er
 }
 
 // errLost is the cause where a key's state is unknown for a reason of our own.
-var errLost = errors.New("overlay: pending writes on several keys leave the key's value open until they are replayed")
+var errLost = fmt.Errorf("%w: its value is open until the pending writes are replayed", ErrUnseen)

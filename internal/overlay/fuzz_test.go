@@ -5,6 +5,7 @@ import (
 	"context"
 	"testing"
 
+	"github.com/holdfast-cache/holdfast/internal/engine"
 	"github.com/holdfast-cache/holdfast/internal/resp"
 )
 
@@ -18,6 +19,10 @@ func FuzzCommand(f *testing.F) {
 		"SET k v PXAT 5\nPEXPIREAT k -9223372036854775808\nPERSIST k\nTTL k",
 		"INCRBY n 9223372036854775807\nINCR n\nDECRBY n -9223372036854775808\nMGET n n m",
 		"DEL a b a\nEXISTS a\n\nHMSET h\nSET k v KEEPTTL extra",
+		"RPUSH l a b\nLINSERT l BEFORE b c\nLTRIM l 1 -1\nRENAME l m\nLRANGE m 0 -1\nSORT m BY w* GET #",
+		"SADD s 1 2\nSUNIONSTORE d s big\nSISMEMBER big 1\nSADD big 2\nSMEMBERS d",
+		"ZADD z 1 a 2 b\nZINCRBY z 1 a\nZRANGESTORE y z 0 -1\nZRANGE y 0 -1 WITHSCORES\nGEOADD g 1 1 m",
+		"XADD x 1-1 f v\nXRANGE x - +\nXTRIM x MAXLEN 0\nXINFO STREAM x\nPFADD p a b\nPFCOUNT p\nBITOP NOT q n",
 	} {
 		f.Add([]byte(script))
 	}
@@ -25,6 +30,10 @@ func FuzzCommand(f *testing.F) {
 		r := newRig(t, Options{EstimateCounters: true})
 		r.src.set("n", stringSeed("1"))
 		r.src.set("h", hashSeed("a", "1"))
+		r.src.set("big", fakeKey{
+			value:   func() engine.Object { return engine.NewPartialSet(5000) },
+			members: map[string]engine.Fact{"1": {Present: true}},
+		})
 		for i, line := range bytes.Split(script, []byte("\n")) {
 			args := bytes.Split(line, []byte(" "))
 			res, err := r.run(context.Background(), i%2, args)

@@ -161,8 +161,9 @@ type play struct {
 	o       *Overlay
 	objects map[string]*engine.Object // by the key's name
 	changes []engine.Change
-	misses  map[string][][]byte // members that must be learnt first
-	lost    bool                // what a write on several keys did cannot be told
+	misses  map[string][][]byte     // members that must be learnt first
+	moved   map[*engine.Object]bool // partial values that came from another key
+	lost    bool                    // what a write on several keys did cannot be told
 	call    engine.Call
 }
 
@@ -213,11 +214,12 @@ func (p *play) execute(args [][]byte, keyArgs []int, at int64) {
 		Foreign: nil, Reply: p.call.Reply()[:0],
 	})
 	p.call.Run()
-	if p.call.Err() != nil && len(p.call.Misses()) == 0 {
+	if p.call.Err() != nil || p.missesMoved(objects) {
 		p.call.Revert()
 		p.giveUp(objects)
 		return
 	}
+	p.noteMoved(len(objects) > 1)
 	for _, m := range p.call.Misses() {
 		if p.misses == nil {
 			p.misses = make(map[string][][]byte)
@@ -227,6 +229,30 @@ func (p *play) execute(args [][]byte, keyArgs []int, at int64) {
 	}
 	p.changes = append(p.changes, p.call.Changes()...)
 	p.call.Settle()
+}
+
+// noteMoved remembers the partial values that a command has moved to another key.
+func (p *play) noteMoved(several bool) {
+	changes := p.call.Changes()
+	for i := range changes {
+		if ch := &changes[i]; ch.Replaced() {
+			if p.moved == nil {
+				p.moved = make(map[*engine.Object]bool)
+			}
+			p.moved[ch.Object()] = several && ch.Object().Partial()
+		}
+	}
+}
+
+// missesMoved reports whether the call asks for members of a moved value, which
+// the server has under another name.
+func (p *play) missesMoved(objects []*engine.Object) bool {
+	for _, m := range p.call.Misses() {
+		if p.moved[objects[m.Key]] {
+			return true
+		}
+	}
+	return false
 }
 
 // giveUp is for a write that the engine cannot do on these seeds, such as one

@@ -93,7 +93,8 @@ func (x *call) oneFence(group []int) bool {
 // pending writes that the seeds do not contain. The seeds' bytes become the
 // entries': two must not grow one string in place, hence used.
 func (x *call) adopt(k *knot, group []int) {
-	if k != nil && !x.play(k, group) {
+	p := play{o: x.o}
+	if k != nil && !x.play(&p, k, group) {
 		return
 	}
 	for _, at := range group {
@@ -103,6 +104,9 @@ func (x *call) adopt(k *knot, group []int) {
 		}
 		r.f.used = true
 		x.settle(r.e, r.f.value, r.f.base)
+		if p.moved[&r.f.value] {
+			r.e.flags |= flagMoved
+		}
 	}
 }
 
@@ -125,8 +129,8 @@ func (x *call) settle(e *entry, v engine.Object, b *base) {
 
 // play runs pending writes on the seeds. It reports false when members must be
 // learnt first; the seeds are then as they came.
-func (x *call) play(k *knot, group []int) bool {
-	p := play{o: x.o, objects: make(map[string]*engine.Object, len(group))}
+func (x *call) play(p *play, k *knot, group []int) bool {
+	p.objects = make(map[string]*engine.Object, len(group))
 	for _, at := range group {
 		r := &x.refs[at]
 		p.objects[r.e.name] = &r.f.value

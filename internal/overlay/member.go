@@ -2,6 +2,7 @@ package overlay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/holdfast-cache/holdfast/internal/engine"
@@ -43,7 +44,7 @@ func (x *call) missing(s *step) error {
 	refs := s.refs(x)
 	for _, m := range x.run.Misses() {
 		r := &x.refs[refs[m.Key]]
-		if r.e.is(flagMoved) || (r.e.base == nil && r.guest == nil) {
+		if r.e.is(flagMoved) || r.e.base == nil {
 			return tooBig(s, errMoved)
 		}
 		x.want(refs[m.Key], r.e.obj.Type(), r.e.base, false, s.cmd.Name, m.Member)
@@ -62,9 +63,11 @@ func (x *call) want(at int, typ engine.Type, b *base, fenced bool, cmd string, m
 		}
 	}
 	r := &x.refs[at]
-	x.wants = append(x.wants, want{
-		at: at, key: r.e.key(), typ: typ, members: members, cmd: cmd, base: b, guest: r.guest, fenced: fenced,
-	})
+	w := want{at: at, key: r.e.key(), typ: typ, members: members, cmd: cmd, base: b, fenced: fenced}
+	if r.guest != nil && r.guest.base == b {
+		w.guest = r.guest
+	}
+	x.wants = append(x.wants, w)
 }
 
 // ask learns what the call wants. No lock may be held.
@@ -86,6 +89,8 @@ func (o *Overlay) ask(ctx context.Context, x *call) error {
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return contextEnded(ctx)
+		case err == errFence && x.rounds < maxRounds: //nolint:errorlint // a private sentinel, never wrapped
+			o.spoil(&x.refs[w.at])
 		case err != nil && w.fenced:
 			x.refs[w.at].verdict = err
 		case err != nil:
@@ -112,7 +117,17 @@ func (o *Overlay) sameFence(ctx context.Context, w *want) error {
 	return nil
 }
 
-var errFence = fmt.Errorf("overlay: pending writes were replayed while their keys were read; try again")
+// spoil has the key's seed read again. No lock may be held.
+func (o *Overlay) spoil(r *ref) {
+	s := &o.shards[r.shard]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.f != nil {
+		r.f.stale = true
+	}
+}
+
+var errFence = errors.New("overlay: pending writes were replayed while their keys were read; try again")
 
 // learn tells partial values what has come, if they still rest on the reading
 // that was asked about: the key may have left and come again meanwhile. It needs
@@ -165,7 +180,7 @@ func (x *call) foreign(name []byte) (*engine.Object, bool) {
 	at := x.find(name)
 	if at < 0 {
 		if len(x.refs) < maxForeign {
-			at = x.ref(append([]byte(nil), name...), roleForeign)
+			x.ref(append([]byte(nil), name...), roleForeign)
 			x.waiting = true
 		}
 		return nil, false

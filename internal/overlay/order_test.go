@@ -1,19 +1,17 @@
 package overlay
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/holdfast-cache/holdfast/internal/engine"
 	"github.com/holdfast-cache/holdfast/internal/redistest"
-	"github.com/holdfast-cache/holdfast/internal/resp"
+	"github.com/holdfast-cache/holdfast/internal/workload"
 )
 
 // awaitRequests waits until the source has been asked n times.
@@ -83,104 +81,6 @@ func TestAwait(t *testing.T) {
 			t.Error(err)
 		}
 	}
-}
-
-// Rolled back to any point, the overlay is what the writes up to there make.
-func TestRollbackEqualsNeverWritten(t *testing.T) {
-	t.Parallel()
-	for round := range 150 {
-		rng := rand.New(rand.NewPCG(7, uint64(round)))
-		seeds := map[string]fakeKey{
-			"k0": stringSeed("10"), "k1": hashSeed("f0", "1", "f1", "x"), "k2": listSeed("a", "b"),
-		}
-		r := newRig(t, Options{EstimateCounters: true})
-		for k, s := range seeds {
-			r.src.set(k, s)
-		}
-		for range 60 {
-			r.src.fail(nil)
-			if rng.IntN(4) == 0 {
-				r.src.fail(errSourceDown)
-			}
-			if _, err := r.run(context.Background(), 0, randomWrite(rng)); err != nil &&
-				!errors.Is(err, ErrKeyTooBig) {
-				t.Fatal(err)
-			}
-		}
-		r.src.fail(nil)
-		from := uint64(rng.IntN(r.j.len()) + 1)
-		durable := uint64(rng.IntN(int(from)))
-		r.o.Durable(durable)
-		r.o.Rollback(from)
-		r.checkBytes()
-
-		again := newRig(t, Options{EstimateCounters: true})
-		for k, s := range seeds {
-			again.src.set(k, s)
-		}
-		for _, rec := range r.j.records {
-			if rec.seq < from {
-				again.recover(rec.seq, rec.args, time.Now().UnixMilli(), 0)
-			}
-		}
-		for i := range 4 {
-			for _, cmd := range []string{"TYPE", "GET", "PTTL", "HGETALL"} {
-				line := fmt.Sprintf("%s k%d", cmd, i)
-				a, errA := r.try(line)
-				b, errB := again.try(line)
-				if sorted(a, cmd) != sorted(b, cmd) || (errA == nil) != (errB == nil) {
-					t.Fatalf("round %d, back to %d: %s: %q %v, want %q %v", round, from, line, show(a.Reply), errA, show(b.Reply), errB)
-				}
-			}
-		}
-	}
-}
-
-// sorted shows a reply; the fields of a hash have no order after a rollback, and
-// times left no exact value.
-func sorted(r Result, cmd string) string {
-	if cmd == "PTTL" {
-		return strconv.FormatBool(bytes.HasPrefix(r.Reply, []byte(":-")))
-	}
-	if cmd != "HGETALL" || !bytes.HasPrefix(r.Reply, []byte("*")) {
-		return show(r.Reply)
-	}
-	v, err := resp.NewReader(bytes.NewReader(r.Reply)).ReadValue()
-	if err != nil {
-		return err.Error()
-	}
-	var pairs []string
-	for i := 0; i+1 < len(v.Elems); i += 2 {
-		pairs = append(pairs, v.Elems[i].Text()+"="+v.Elems[i+1].Text())
-	}
-	slices.Sort(pairs)
-	return fmt.Sprint(pairs)
-}
-
-// randomWrite is a write on one of a few keys, most of them valid.
-func randomWrite(rng *rand.Rand) [][]byte {
-	key := fmt.Sprintf("k%d", rng.IntN(4))
-	field := fmt.Sprintf("f%d", rng.IntN(20))
-	number := []string{"1", "-3", "9223372036854775807", "x", "-9223372036854775808", "007"}[rng.IntN(6)]
-	far := "99999999999999"
-	lines := []string{
-		"SET " + key + " " + number, "SET " + key + " v PXAT " + far, "SET " + key + " v KEEPTTL",
-		"SET " + key + " v PXAT 1", "SET " + key + " v PXAT -1",
-		"DEL " + key, "DEL k0 k1 " + key, "PEXPIREAT " + key + " " + far, "PEXPIREAT " + key + " -5",
-		"PERSIST " + key, "INCR " + key, "DECR " + key, "INCRBY " + key + " " + number, "DECRBY " + key + " " + number,
-		"APPEND " + key + " " + number, "HSET " + key + " " + field + " " + number, "HSET " + key + " f0 a " + field + " b f0 c",
-		"HMSET " + key + " " + field + " 12", "HDEL " + key + " " + field + " f0 f0", "HINCRBY " + key + " " + field + " " + number,
-		"HSET " + key + " f1 a f2", "HSET " + key + " " + field + " 5", "HINCRBY " + key + " " + field + " 2",
-	}
-	args := split(lines[rng.IntN(len(lines))])
-	if rng.IntN(8) == 0 && args[0][0] != 'S' { // an empty last argument, but no empty option
-		args[len(args)-1] = nil
-	}
-	args[0] = bytes.ToLower(args[0])
-	if rng.IntN(2) == 0 {
-		args[0] = bytes.ToUpper(args[0])
-	}
-	return args
 }
 
 // Replies of one key are computed in the order of the journal, whoever asks.
@@ -313,25 +213,21 @@ func TestOwnersContextDoesNotFailFollowers(t *testing.T) {
 	r.checkBytes()
 }
 
-// Random traffic with trims and rollbacks, for the race detector and the
-// accounts.
+// Random traffic with trims and rollbacks, and a server that comes and goes, for
+// the race detector and the accounts.
 func TestConcurrentEverything(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, Options{EstimateCounters: true})
-	r.src.set("k0", stringSeed("1"))
+	for name, k := range someKeys() {
+		r.src.set(name, k)
+	}
 	var wg sync.WaitGroup
 	for w := range 8 {
 		wg.Go(func() {
 			rng := rand.New(rand.NewPCG(1, uint64(w)))
+			gen := workload.New(uint64(w), workload.Options{Keys: 2, ExplicitIDs: true, Deferrable: true})
 			for i := range 400 {
-				args := randomWrite(rng)
-				if i%3 == 0 {
-					args = split("MGET k0 k1 k2 k3")
-				}
-				res, err := r.run(context.Background(), 0, args)
-				if err != nil && !errors.Is(err, ErrNotHeld) {
-					t.Errorf("%s: %v", args[0], err)
-				}
+				res := randomTraffic(r, gen, rng)
 				switch {
 				case i%37 == 0:
 					r.o.Trim(res.Seq / 2)
@@ -340,17 +236,44 @@ func TestConcurrentEverything(t *testing.T) {
 				case i%101 == 0 && res.Seq > 0:
 					r.o.Rollback(res.Seq)
 				case i%71 == 0:
-					if _, err := r.o.Resolve(context.Background()); err != nil {
+					if _, err := r.o.Resolve(context.Background()); err != nil && !errors.Is(err, ErrBaseUnknown) {
 						t.Error(err)
 					}
+				case i%61 == 0:
+					r.src.fail([]error{nil, nil, errSourceDown}[rng.IntN(3)])
 				}
 			}
 		})
 	}
 	wg.Wait()
+	r.src.fail(nil)
 	r.checkBytes()
 	r.o.Trim(r.j.seq)
 	if got := r.o.Stats(); got != (Stats{}) {
 		t.Errorf("after trimming everything: %+v, want zero", got)
 	}
+}
+
+// randomTraffic runs a command, or a few as a unit. No error but a refusal may
+// come of it.
+func randomTraffic(r *rig, gen *workload.Generator, rng *rand.Rand) Result {
+	req := Request{Commit: func(Effect) (uint64, error) { return r.j.commit(split("UNIT")) }}
+	for range 1 + rng.IntN(8)/6 {
+		args := gen.Next()
+		if engine.Lookup(args) != nil {
+			req.Commands = append(req.Commands, commandOf(args))
+		}
+	}
+	if len(req.Commands) == 0 {
+		return Result{}
+	}
+	do := r.o.Write
+	if len(req.Commands) == 1 && !engine.Lookup(req.Commands[0].Args).Write {
+		do = r.o.Read
+	}
+	res, err := do(context.Background(), req)
+	if errors.Is(err, ErrInternal) || errors.Is(err, ErrFull) {
+		r.tb.Errorf("%s: %v", req.Commands[0].Args[0], err)
+	}
+	return res
 }

@@ -12,7 +12,7 @@ import (
 // false. A malformed command is answered with Redis's error if none of its keys
 // can be told.
 func (o *Overlay) Read(ctx context.Context, r Request) (Result, error) {
-	if o.Empty() {
+	if o.Empty() && !r.Unheld {
 		return Result{}, ErrNotHeld
 	}
 	if len(r.Commands) != 1 {
@@ -46,7 +46,7 @@ func (o *Overlay) tryRead(x *call) (res Result, err error) {
 		return Result{}, errAgain
 	}
 	s := &x.steps[0]
-	if len(x.refs) > 0 && !x.anyHeld() {
+	if len(x.refs) > 0 && !x.anyHeld() && !x.req.Unheld {
 		return Result{}, ErrNotHeld
 	}
 	res.Exact = true

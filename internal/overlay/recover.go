@@ -25,6 +25,10 @@ func (o *Overlay) Recover(seq uint64, db int, cmd Command, at, lapses int64) err
 		return err
 	}
 	s := &x.steps[0]
+	if s.cmd == &unseen && len(x.refs) == 0 {
+		x.end()
+		return nil // a script without keys, or a publication: there is nothing to hold
+	}
 	if !s.cmd.Write || len(x.refs) == 0 {
 		return notServed("a record that does not write")
 	}
@@ -67,6 +71,9 @@ func (o *Overlay) tryRecover(x *call, seq uint64, at, lapses int64) (err error) 
 	for i := range x.refs {
 		r := &x.refs[i]
 		if r.undo == 0 {
+			if r.e != nil && r.e.held() {
+				o.recharge(r.e) // its share in a knot may have grown
+			}
 			continue
 		}
 		wasKnown := x.undo[r.undo-1].flags&flagKnown != 0
@@ -89,6 +96,10 @@ func (o *Overlay) tryRecover(x *call, seq uint64, at, lapses int64) (err error) 
 // been replayed.
 func (o *Overlay) recoverStep(x *call, s *step, lapses int64) error {
 	refs := s.refs(x)
+	if s.cmd == &unseen || (s.need != engine.NeedNothing && !s.erases() && x.anyLost(refs)) {
+		x.loseAll(s, new(Result))
+		return nil
+	}
 	exact := s.need == engine.NeedNothing || x.allKnown(refs)
 	var before []byte
 	ok := true

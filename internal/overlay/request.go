@@ -24,7 +24,8 @@ var (
 	// answered without it.
 	ErrBaseUnknown = errors.New("overlay: base unknown")
 	// ErrUnseen: what a key holds cannot be told until its deferred writes are in
-	// a primary: one of them was entered unseen.
+	// a primary: one of them was entered unseen, or rests on several keys of which
+	// one is unknown.
 	ErrUnseen = errors.New("overlay: key changed unseen")
 	// ErrInternal: a fault of this package or of a callback. If it came from
 	// Commit, whether the write was enqueued is unknown.
@@ -73,6 +74,10 @@ type Request struct {
 	// OnlyHeld refuses the write with ErrNotHeld unless one of its keys is held
 	// already: for the time of replay, when other keys go to the primary.
 	OnlyHeld bool
+
+	// Unheld answers a read although none of the keys that it names is held: it
+	// may look at others that are, as SORT BY does.
+	Unheld bool
 
 	// Commit takes the write's sequence and enqueues it in the journal. Required
 	// for writes; called at most once, only when the write changes something or

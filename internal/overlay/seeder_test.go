@@ -209,9 +209,19 @@ func TestSeederMembers(t *testing.T) {
 	}
 	r := newRig(t, Options{Source: s})
 	for _, c := range [][2]string{
-		{"HINCRBY h a 5", ":6"}, {"HGET h b", "$1 2"}, {"HSET h d 4", ":1"}, {"HLEN h", ":4"}, {"HDEL h c x", ":1"},
-		{"HLEN h", ":3"}, {"SADD t c d", ":1"}, {"SCARD t", ":4"}, {"SISMEMBER t a", ":1"}, {"ZINCRBY z 1 a", "$3 2.5"},
-		{"ZADD z 1 c 2 d", ":1"}, {"ZSCORE z b", "$3 inf"}, {"ZCARD z", ":5"},
+		{"HINCRBY h a 5", ":6"},
+		{"HGET h b", "$1 2"},
+		{"HSET h d 4", ":1"},
+		{"HLEN h", ":4"},
+		{"HDEL h c x", ":1"},
+		{"HLEN h", ":3"},
+		{"SADD t c d", ":1"},
+		{"SCARD t", ":4"},
+		{"SISMEMBER t a", ":1"},
+		{"ZINCRBY z 1 a", "$3 2.5"},
+		{"ZADD z 1 c 2 d", ":1"},
+		{"ZSCORE z b", "$3 inf"},
+		{"ZCARD z", ":5"},
 	} {
 		r.want(c[0], c[1])
 	}

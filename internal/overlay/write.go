@@ -50,8 +50,12 @@ func (o *Overlay) tryWrite(x *call) (res Result, err error) {
 	}
 	for i := range x.refs {
 		// A write that rests on a key it does not name is not worth an estimate.
-		if r := &x.refs[i]; r.role&roleForeign != 0 && (!r.e.is(flagKnown) || r.e.is(flagLost)) {
+		switch r := &x.refs[i]; {
+		case r.role&roleForeign == 0:
+		case r.e.is(flagLost):
 			return Result{}, baseUnknown(&x.steps[0], errLost)
+		case !r.e.is(flagKnown):
+			return Result{}, baseUnknown(&x.steps[0], r.verdict)
 		}
 	}
 	for i := range x.refs {
@@ -157,6 +161,10 @@ func (x *call) settled(s *step) bool {
 // step runs one command of a write.
 func (o *Overlay) step(x *call, i int, res *Result) error {
 	s := &x.steps[i]
+	if s.cmd == &unseen {
+		x.loseAll(s, res)
+		return nil
+	}
 	if s.need != engine.NeedNothing && !x.settled(s) {
 		return errAgain
 	}
@@ -189,6 +197,18 @@ func (o *Overlay) step(x *call, i int, res *Result) error {
 	}
 	x.running = false
 	return nil
+}
+
+// loseAll enters a write that is not executed.
+func (x *call) loseAll(s *step, res *Result) {
+	for _, at := range s.refs(x) {
+		x.refs[at].altered = true
+		x.refs[at].e.lose()
+	}
+	x.dirty, res.Exact = true, false
+	if len(x.steps) > 1 {
+		res.Ends = append(res.Ends, len(x.reply))
+	}
 }
 
 // standing says whether a step can be answered exactly. If it can't, before are
@@ -311,6 +331,15 @@ func (x *call) basedOn(refs []int) bool {
 	return false
 }
 
+func (x *call) anyLost(refs []int) bool {
+	for _, at := range refs {
+		if x.refs[at].e.is(flagLost) {
+			return true
+		}
+	}
+	return false
+}
+
 func (x *call) allKnown(refs []int) bool {
 	for _, at := range refs {
 		if !x.refs[at].e.is(flagKnown) {
@@ -369,18 +398,20 @@ func (o *Overlay) take(x *call, res *Result) error {
 	var delta, costs, freed int64
 	for i := range x.refs {
 		r := &x.refs[i]
-		if r.undo == 0 {
-			continue
+		if r.undo == 0 && r.e.knot == nil {
+			continue // of those in knots the shares may have grown
 		}
-		delta += r.e.size() - r.e.charged
-		if pending {
+		if r.undo != 0 || r.e.held() {
+			delta += r.e.size() - r.e.charged
+		}
+		if pending && r.undo != 0 {
 			x.undo[r.undo-1].cost = undoOverhead
 			costs += undoOverhead
 			// A little more than one for one, so that it ends without a sweeper.
 			freed += o.shards[r.shard].forget(durable, 4)
 		}
 	}
-	if pending {
+	if pending && len(x.undo) > 0 {
 		cost := x.keep()
 		x.undo[0].cost += cost
 		costs += cost
@@ -417,7 +448,7 @@ func (x *call) keep() (cost int64) {
 		cost += x.changes[i].Cost()
 		plain = plain && x.changes[i].Plain()
 	}
-	if plain && len(x.changes) <= 1 {
+	if plain { // the objects as they were are all it takes
 		return cost
 	}
 	d := &deep{changes: append([]engine.Change(nil), x.changes...)}
@@ -436,6 +467,9 @@ func (o *Overlay) record(x *call, seq uint64, pending bool) {
 	for i := range x.refs {
 		r := &x.refs[i]
 		if r.undo == 0 {
+			if r.e.knot != nil && r.e.held() {
+				r.e.charged = r.e.size()
+			}
 			continue
 		}
 		u := &x.undo[r.undo-1]

@@ -7,7 +7,8 @@
 // [Group.Promote] ends that, [Node.Kill], [Node.Pause] and [Node.Restart] take
 // single servers away and bring them back. A [Proxy] stands in front of one
 // server and cuts connections before a request is sent, after it was sent, or
-// in the middle of its reply.
+// in the middle of its reply. A [Cluster] is a Redis Cluster of primaries; a
+// [Sentinel] watches a Group.
 //
 // Servers end with the program that started them, however it ends. Each has a
 // guard, a small shell process that holds one end of a pipe: when the other
@@ -21,10 +22,10 @@
 //
 // Everything is built from two layers. A process (process.go) is one guarded
 // server program; a [Node] (node.go) is a redis-server with its address,
-// configuration and lifecycle; a Group (group.go, replication.go) arranges
-// nodes. Other topologies, of Sentinels or of a Cluster, belong beside
-// group.go and use the same two layers.
+// configuration and lifecycle; a Group (group.go, replication.go) and a Cluster
+// (cluster.go) arrange nodes. Other topologies belong beside them and use the
+// same two layers.
 //
-// The package needs a Unix system with /bin/sh. Only StartT and Eventually
-// need a test.
+// The package needs a Unix system with /bin/sh. Only Eventually and what ends in
+// T need a test.
 package redistest

@@ -27,17 +27,20 @@ func StartT(tb testing.TB, o Options) *Group {
 	if err != nil {
 		tb.Fatalf("redistest: no servers for the test: %v", err)
 	}
-	tb.Cleanup(func() {
-		if tb.Failed() {
-			for _, n := range g.Nodes() {
-				tb.Logf("%v, end of its log:\n%s", n, n.LogTail(logTail))
-			}
-		}
-		if err := g.Close(); err != nil {
-			tb.Errorf("redistest: closing the servers: %v", err)
-		}
-	})
+	tb.Cleanup(func() { closeT(tb, g) })
 	return g
+}
+
+// closeT closes g at the end of a test.
+func closeT(tb testing.TB, g *Group) {
+	if tb.Failed() {
+		for _, n := range g.Nodes() {
+			tb.Logf("%v, end of its log:\n%s", n, n.LogTail(logTail))
+		}
+	}
+	if err := g.Close(); err != nil {
+		tb.Errorf("redistest: closing the servers: %v", err)
+	}
 }
 
 // Eventually waits until cond is true, and fails tb at once if it isn't within

@@ -1,6 +1,7 @@
 package semantics
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/holdfast-cache/holdfast/internal/command"
@@ -34,6 +35,9 @@ const (
 	// NoPrimaryRead: answered by the overlay if one of its keys is pending, else by a
 	// replica.
 	NoPrimaryRead
+	// NoPrimaryReadAny: it computes keys from what it reads; answered by the overlay if
+	// any key is pending, else by a replica.
+	NoPrimaryReadAny
 	// NoPrimaryUnseen: answered by a replica; refused if one of its keys is pending.
 	NoPrimaryUnseen
 	// NoPrimaryReplica: a read without keys, answered by a replica.
@@ -62,6 +66,9 @@ const (
 	// ReplayingRead: answered by the overlay if one of its keys is pending, else by
 	// the primary.
 	ReplayingRead
+	// ReplayingReadAny: it computes keys from what it reads; answered by the overlay if
+	// any key is pending, which is so.
+	ReplayingReadAny
 	// ReplayingUnseen: answered by the primary; refused if one of its keys is pending.
 	ReplayingUnseen
 	// ReplayingMerged: a read over all keys, answered by the primary and the overlay.
@@ -147,12 +154,23 @@ func (f Form) behaveRead(class command.Class) Behaviour {
 		b.NoPrimary, b.Replaying = NoPrimaryUnmerged, ReplayingUnmerged
 	case len(keys) == 0:
 		b.NoPrimary, b.Replaying = NoPrimaryReplica, ReplayingForwarded
+	case f.computesKeys():
+		b.NoPrimary, b.Replaying = NoPrimaryReadAny, ReplayingReadAny
 	case f.spec.Served():
 		b.NoPrimary, b.Replaying = NoPrimaryRead, ReplayingRead
 	default:
 		b.NoPrimary, b.Replaying = NoPrimaryUnseen, ReplayingUnseen
 	}
 	return b
+}
+
+// computesKeys reports whether a read looks at keys whose names it makes of what it
+// reads: SORT by a pattern.
+func (f Form) computesKeys() bool {
+	if name := f.spec.Name; name != "sort" && name != "sort_ro" {
+		return false
+	}
+	return slices.ContainsFunc(f.Args[1:], func(arg string) bool { return strings.Contains(arg, "*") })
 }
 
 // reasons say why a command is refused, by its class.
@@ -189,6 +207,8 @@ func (r Replaying) String() string {
 		return "forwarded"
 	case ReplayingRead:
 		return "key pending: overlay; else forwarded"
+	case ReplayingReadAny:
+		return "any key pending: overlay; else forwarded"
 	case ReplayingUnseen:
 		return "key pending: refused; else forwarded"
 	case ReplayingMerged:
@@ -215,6 +235,8 @@ func (n NoPrimary) String() string {
 		return "any server that answers"
 	case NoPrimaryRead:
 		return "key pending: overlay; else replica"
+	case NoPrimaryReadAny:
+		return "any key pending: overlay; else replica"
 	case NoPrimaryUnseen:
 		return "key pending: refused; else replica"
 	case NoPrimaryReplica:

@@ -18,6 +18,7 @@ GET k                      | forwarded | key pending: overlay; else replica | ke
 GETEX k                    | forwarded, once | key pending: overlay; else replica, as GET | key pending: overlay; else forwarded
 GETEX k EX 10              | forwarded, once | deferred, exact | key pending: queues behind it; else forwarded
 SORT k                     | forwarded, once | key pending: overlay; else replica, as SORT_RO | key pending: overlay; else forwarded
+SORT k GET w*              | forwarded, once | any key pending: overlay; else replica, as SORT_RO | any key pending: overlay; else forwarded
 XINFO STREAM k             | forwarded, once | key pending: overlay; else replica | key pending: overlay; else forwarded
 DUMP k                     | forwarded | key pending: refused; else replica | key pending: refused; else forwarded
 OBJECT ENCODING k          | forwarded, once | key pending: refused; else replica | key pending: refused; else forwarded

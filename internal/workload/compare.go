@@ -157,6 +157,9 @@ func similar(how comparison, want, got any) bool {
 		if len(a) != 2 || len(b) != 2 {
 			return false
 		}
+		if fmt.Sprint(a[0]) != "0" || fmt.Sprint(b[0]) != "0" {
+			return true // a page of a longer iteration
+		}
 		return similar(compareUnordered, a[1], b[1])
 	case compareTime:
 		if isList {

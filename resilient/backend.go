@@ -1,0 +1,50 @@
+package resilient
+
+import (
+	"context"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// backend is what a Client stands on: a replication group that is watched and
+// whose writes can be deferred ([lifecycle]), or a client of several shards that
+// is only guarded ([guarded]). The way of its commands is a [chain].
+type backend interface {
+	watch(ctx context.Context, fn func(*redis.Tx) error, keys ...string) error
+	subscriber() subscriber
+	poolStats() *redis.PoolStats
+	state() ShardState
+	stats() Stats
+	flush(ctx context.Context) error
+	close() error
+}
+
+// subscriber is the go-redis client of all subscriptions.
+type subscriber interface {
+	Subscribe(ctx context.Context, channels ...string) *redis.PubSub
+	PSubscribe(ctx context.Context, channels ...string) *redis.PubSub
+	SSubscribe(ctx context.Context, channels ...string) *redis.PubSub
+}
+
+var (
+	_ backend = (*lifecycle)(nil)
+	_ backend = (*guarded)(nil)
+)
+
+// chain is the way of commands in a group. All of it is one shard, so a command
+// means the same as a method and in a pipeline.
+func (r *router) chain() chain {
+	return chain{process: r.process, wide: r.process, pipeline: r.pipeline}
+}
+
+func (l *lifecycle) watch(ctx context.Context, fn func(*redis.Tx) error, keys ...string) error {
+	return l.router.watch(ctx, fn, keys...)
+}
+
+func (l *lifecycle) subscriber() subscriber { return l.pubsub }
+
+func (l *lifecycle) poolStats() *redis.PoolStats {
+	sum := l.nodes.poolStats()
+	sum.PubSubStats = l.pubsub.PoolStats().PubSubStats
+	return sum
+}
