@@ -101,7 +101,7 @@ func newTypedCall(t *testing.T, recorder *redis.Client, name, method string, arg
 		})
 	}
 	var seen redis.Cmder
-	out := c.run(t, context.WithValue(t.Context(), recordKey{}, &seen), recorder)
+	out := c.run(context.WithValue(t.Context(), recordKey{}, &seen), t, recorder)
 	if out.panicked != nil || seen == nil {
 		t.Fatalf("%s: go-redis itself does not take these arguments: %v, %v", name, out.panicked, out.err)
 	}
@@ -185,7 +185,7 @@ const hangs = 20 * time.Second
 
 // run calls the method on a client. A panic is told in the outcome; a call that does
 // not come back ends the test.
-func (c *typedCall) run(t *testing.T, ctx context.Context, client redis.Cmdable) outcome {
+func (c *typedCall) run(ctx context.Context, t *testing.T, client redis.Cmdable) outcome {
 	t.Helper()
 	method := reflect.ValueOf(client).MethodByName(c.method)
 	args := c.values(t, method.Type())

@@ -51,6 +51,7 @@ var measured = map[string]string{
 	"Info":             "each server speaks of itself",
 	"InfoMap":          "each server speaks of itself",
 	"XAdd generated":   "each server's own clock",
+	"VInfo":            "on how many levels a vector is was drawn at random",
 	"VLinks":           "on how many levels a vector is was drawn at random",
 	"VLinksWithScores": "on how many levels a vector is was drawn at random",
 	"VRandMember":      "drawn at random",

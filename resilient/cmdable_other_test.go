@@ -17,7 +17,7 @@ import (
 // otherMethods are those of redis.UniversalClient that don't give a command's result:
 // each has a test of its own, in an outage. The list "queue" holds a and b there, the
 // counter "n" is 10, and "text" is hello.
-var otherMethods = map[string]func(t *testing.T, ctx context.Context, c *resilient.Client, g *redistest.Group){
+var otherMethods = map[string]func(ctx context.Context, t *testing.T, c *resilient.Client, g *redistest.Group){
 	"Pipeline":    testPipeline,
 	"Pipelined":   testPipelined,
 	"TxPipeline":  testTxPipeline,
@@ -28,25 +28,25 @@ var otherMethods = map[string]func(t *testing.T, ctx context.Context, c *resilie
 	"AddHook":     testAddHook,
 	"PoolStats":   testPoolStats,
 	"Close":       testClose,
-	"Subscribe": func(t *testing.T, ctx context.Context, c *resilient.Client, g *redistest.Group) {
-		testSubscription(t, ctx, g, c.Subscribe(ctx, "channel"), (*redis.Client).Publish)
+	"Subscribe": func(ctx context.Context, t *testing.T, c *resilient.Client, g *redistest.Group) {
+		testSubscription(ctx, t, g, c.Subscribe(ctx, "channel"), (*redis.Client).Publish)
 	},
-	"PSubscribe": func(t *testing.T, ctx context.Context, c *resilient.Client, g *redistest.Group) {
-		testSubscription(t, ctx, g, c.PSubscribe(ctx, "chan*"), (*redis.Client).Publish)
+	"PSubscribe": func(ctx context.Context, t *testing.T, c *resilient.Client, g *redistest.Group) {
+		testSubscription(ctx, t, g, c.PSubscribe(ctx, "chan*"), (*redis.Client).Publish)
 	},
-	"SSubscribe": func(t *testing.T, ctx context.Context, c *resilient.Client, g *redistest.Group) {
-		testSubscription(t, ctx, g, c.SSubscribe(ctx, "channel"), (*redis.Client).SPublish)
+	"SSubscribe": func(ctx context.Context, t *testing.T, c *resilient.Client, g *redistest.Group) {
+		testSubscription(ctx, t, g, c.SSubscribe(ctx, "channel"), (*redis.Client).SPublish)
 	},
-	"AutoPipeline": func(t *testing.T, _ context.Context, c *resilient.Client, _ *redistest.Group) {
+	"AutoPipeline": func(_ context.Context, t *testing.T, c *resilient.Client, _ *redistest.Group) {
 		testNoPipeliner(t, c.AutoPipeline)
 	},
-	"AsyncAutoPipeline": func(t *testing.T, _ context.Context, c *resilient.Client, _ *redistest.Group) {
+	"AsyncAutoPipeline": func(_ context.Context, t *testing.T, c *resilient.Client, _ *redistest.Group) {
 		testNoPipeliner(t, c.AsyncAutoPipeline)
 	},
-	"AutoPipelineWithOptions": func(t *testing.T, _ context.Context, c *resilient.Client, _ *redistest.Group) {
+	"AutoPipelineWithOptions": func(_ context.Context, t *testing.T, c *resilient.Client, _ *redistest.Group) {
 		testNoPipeliner(t, func() (*redis.AutoPipeliner, error) { return c.AutoPipelineWithOptions(nil) })
 	},
-	"AsyncAutoPipelineWithOptions": func(t *testing.T, _ context.Context, c *resilient.Client, _ *redistest.Group) {
+	"AsyncAutoPipelineWithOptions": func(_ context.Context, t *testing.T, c *resilient.Client, _ *redistest.Group) {
 		testNoPipeliner(t, func() (*redis.AutoPipeliner, error) { return c.AsyncAutoPipelineWithOptions(nil) })
 	},
 }
@@ -83,7 +83,7 @@ func TestUniversalClientInAnOutage(t *testing.T) {
 		if !t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(ctx, hangs) // of what none of these may hear
 			defer cancel()
-			otherMethods[name](t, ctx, c, g)
+			otherMethods[name](ctx, t, c, g)
 			check(t, ctx.Err())
 		}) {
 			return
@@ -91,7 +91,7 @@ func TestUniversalClientInAnOutage(t *testing.T) {
 	}
 }
 
-func testPipeline(t *testing.T, ctx context.Context, c *resilient.Client, _ *redistest.Group) {
+func testPipeline(ctx context.Context, t *testing.T, c *resilient.Client, _ *redistest.Group) {
 	p := c.Pipeline()
 	n, text, claim, none, pushed := p.Incr(ctx, "counter"), p.Get(ctx, "text"), p.LPop(ctx, "queue"), p.Get(ctx, "none"), p.RPush(ctx, "list", "c")
 	cmds, err := p.Exec(ctx)
@@ -105,7 +105,7 @@ func testPipeline(t *testing.T, ctx context.Context, c *resilient.Client, _ *red
 	}
 }
 
-func testPipelined(t *testing.T, ctx context.Context, c *resilient.Client, _ *redistest.Group) {
+func testPipelined(ctx context.Context, t *testing.T, c *resilient.Client, _ *redistest.Group) {
 	before := c.LLen(ctx, "queue").Val()
 	cmds, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
 		p.RPush(ctx, "queue", "d")
@@ -120,7 +120,7 @@ func testPipelined(t *testing.T, ctx context.Context, c *resilient.Client, _ *re
 	}
 }
 
-func testTxPipeline(t *testing.T, ctx context.Context, c *resilient.Client, _ *redistest.Group) {
+func testTxPipeline(ctx context.Context, t *testing.T, c *resilient.Client, _ *redistest.Group) {
 	tracked, receipt := resilient.WithReceipt(ctx)
 	p := c.TxPipeline()
 	set, added, text := p.Set(tracked, "tx", "value", time.Hour), p.ZIncrBy(tracked, "scores", 1.5, "ada"), p.Get(tracked, "tx")
@@ -135,7 +135,7 @@ func testTxPipeline(t *testing.T, ctx context.Context, c *resilient.Client, _ *r
 	}
 }
 
-func testTxPipelined(t *testing.T, ctx context.Context, c *resilient.Client, _ *redistest.Group) {
+func testTxPipelined(ctx context.Context, t *testing.T, c *resilient.Client, _ *redistest.Group) {
 	cmds, err := c.TxPipelined(ctx, func(p redis.Pipeliner) error {
 		p.Set(ctx, "never", "value", 0)
 		p.LPop(ctx, "queue")
@@ -150,7 +150,7 @@ func testTxPipelined(t *testing.T, ctx context.Context, c *resilient.Client, _ *
 	}
 }
 
-func testWatch(t *testing.T, ctx context.Context, c *resilient.Client, _ *redistest.Group) {
+func testWatch(ctx context.Context, t *testing.T, c *resilient.Client, _ *redistest.Group) {
 	err := c.Watch(ctx, func(*redis.Tx) error {
 		t.Error("the function ran")
 		return nil
@@ -158,7 +158,7 @@ func testWatch(t *testing.T, ctx context.Context, c *resilient.Client, _ *redist
 	refused(t, err, "watch", "transaction")
 }
 
-func testDo(t *testing.T, ctx context.Context, c *resilient.Client, _ *redistest.Group) {
+func testDo(ctx context.Context, t *testing.T, c *resilient.Client, _ *redistest.Group) {
 	before, err := c.Do(ctx, "GET", "n").Int64()
 	check(t, err)
 	if n, err := c.Do(ctx, "incrby", "n", 4).Result(); n != before+4 || err != nil {
@@ -167,7 +167,7 @@ func testDo(t *testing.T, ctx context.Context, c *resilient.Client, _ *redistest
 	refused(t, c.Do(ctx, "lpop", "queue").Err(), "lpop", "claiming write")
 }
 
-func testProcess(t *testing.T, ctx context.Context, c *resilient.Client, _ *redistest.Group) {
+func testProcess(ctx context.Context, t *testing.T, c *resilient.Client, _ *redistest.Group) {
 	before := c.LLen(ctx, "queue").Val()
 	pushed, popped := redis.NewIntCmd(ctx, "rpush", "queue", "x"), redis.NewStringCmd(ctx, "lpop", "queue")
 	if err := c.Process(ctx, pushed); err != nil || pushed.Val() != before+1 {
@@ -196,7 +196,7 @@ func (h *countHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pr
 	}
 }
 
-func testAddHook(t *testing.T, ctx context.Context, c *resilient.Client, _ *redistest.Group) {
+func testAddHook(ctx context.Context, t *testing.T, c *resilient.Client, _ *redistest.Group) {
 	h := &countHook{}
 	c.AddHook(h)
 	check(t, c.Append(ctx, "appended", "!").Err()) // deferred
@@ -210,7 +210,7 @@ func testAddHook(t *testing.T, ctx context.Context, c *resilient.Client, _ *redi
 	}
 }
 
-func testPoolStats(t *testing.T, ctx context.Context, c *resilient.Client, _ *redistest.Group) {
+func testPoolStats(ctx context.Context, t *testing.T, c *resilient.Client, _ *redistest.Group) {
 	check(t, c.Ping(ctx).Err())
 	if s := c.PoolStats(); s == nil || s.TotalConns == 0 {
 		t.Errorf("%+v", s)
@@ -226,7 +226,7 @@ func testNoPipeliner(t *testing.T, method func() (*redis.AutoPipeliner, error)) 
 }
 
 // testSubscription: in an outage messages come from whichever server is subscribed to.
-func testSubscription(t *testing.T, ctx context.Context, g *redistest.Group, s *redis.PubSub,
+func testSubscription(ctx context.Context, t *testing.T, g *redistest.Group, s *redis.PubSub,
 	publish func(*redis.Client, context.Context, string, any) *redis.IntCmd,
 ) {
 	defer func() { check(t, s.Close()) }()
@@ -246,7 +246,7 @@ func testSubscription(t *testing.T, ctx context.Context, g *redistest.Group, s *
 	}
 }
 
-func testClose(t *testing.T, ctx context.Context, c *resilient.Client, _ *redistest.Group) {
+func testClose(ctx context.Context, t *testing.T, c *resilient.Client, _ *redistest.Group) {
 	check(t, c.Close())
 	if err := c.Get(ctx, "text").Err(); !errors.Is(err, resilient.ErrClosed) || !errors.Is(err, redis.ErrClosed) {
 		t.Errorf("GET afterwards: %v", err)

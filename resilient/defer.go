@@ -68,6 +68,8 @@ func (r *router) readLocal(ctx context.Context, q *request) (outcome, error) {
 	switch {
 	case errors.Is(err, overlay.ErrNotHeld):
 		return outcome{}, errLive
+	case errors.Is(err, overlay.ErrNotServed):
+		return outcome{}, errPendingKey
 	case err != nil:
 		return outcome{}, overlayError(err)
 	case !res.Exact:

@@ -17,14 +17,6 @@ type clusterShards struct {
 	reloaded atomic.Int64 // when declined last had the slots read again, in ms
 }
 
-// errSpread says that a write can't be sent once to several servers.
-var errSpread = &CommandError{
-	Class: command.ClassAdmin.String(),
-	Reason: "the command resolver of the Cluster client sends it to several servers, which go-redis repeats by itself; " +
-		"send it to each server by the Cluster client's ForEachMaster",
-	Err: ErrNotSupported,
-}
-
 func (c *clusterShards) send(ctx context.Context, cmd redis.Cmder) error {
 	o, write := cmd.(*once)
 	if !write {
@@ -61,26 +53,26 @@ func (c *clusterShards) spreads(ctx context.Context, cmd redis.Cmder) bool {
 // repeats the whole. So as itself goes only what may be repeated; what has keys
 // goes to the shard of the first, for which a transaction takes it as it is.
 func (c *clusterShards) spread(ctx context.Context, o *once, spec *command.Spec) error {
-	args := make([][]byte, 0, len(o.Args()))
-	for _, arg := range o.Args() {
+	args, texts := make([][]byte, len(o.Args())), true
+	for i, arg := range o.Args() {
 		text, ok := arg.(string)
-		if !ok {
-			break // go-redis takes only strings there
-		}
-		args = append(args, []byte(text))
+		args[i], texts = []byte(text), texts && ok
 	}
-	if spec.Repeatable(args) {
+	if texts && spec.Repeatable(args) { // go-redis panics on what is no string
 		err := c.Process(ctx, o.Cmder)
 		if faultOf(err) != faultNone {
 			return &partError{err}
 		}
 		return err
 	}
-	idx, err := spec.AppendKeys(nil, len(args), func(i int) string { return string(args[i]) })
-	if err != nil || len(idx) == 0 {
-		refused := *errSpread
-		refused.Name = o.Name()
-		return &refused
+	keys, err := spec.AppendKeys(nil, len(args), func(i int) string { return string(args[i]) })
+	if err != nil || len(keys) == 0 {
+		return &CommandError{
+			Name: o.Name(), Class: spec.Class(args).String(),
+			Reason: "the Cluster client's command resolver sends it to several servers, which go-redis repeats by itself; " +
+				"send it to each of them with ForEachMaster of the Cluster client",
+			Err: ErrNotSupported,
+		}
 	}
 	return c.alone(ctx, c.TxPipeline(), o)
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -300,15 +298,12 @@ func (l *lifecycle) buildDrain(base *redis.Options) error {
 	return nil
 }
 
-// habits tells the overlay whose replies it imitates.
-func (l *lifecycle) habits(version string) {
-	number, valkey := strings.CutPrefix(version, "valkey ")
-	var v [3]int
-	for i, part := range strings.SplitN(number, ".", len(v)) {
-		v[i], _ = strconv.Atoi(part) // a suffix such as -rc1 counts as 0
-	}
-	if v[0] > 0 {
-		l.overlay.SetServer(engine.Server{Version: v[0]*10000 + v[1]*100 + v[2], Valkey: valkey})
+// habits tells the overlay whose replies it imitates, and the router what the
+// servers know.
+func (l *lifecycle) habits(server engine.Server) {
+	if old := l.router.server.Load(); old == nil || *old != server {
+		l.router.server.Store(&server)
+		l.overlay.SetServer(server)
 	}
 }
 

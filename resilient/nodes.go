@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -24,6 +25,7 @@ type nodeClients struct {
 	// primary is the client that finds the primary by itself, a failover client;
 	// nil without one.
 	primary *redis.Client
+	astray  atomic.Pointer[string] // the primary's address that primary doesn't lead to
 }
 
 func newNodeClients(base *redis.Options, onNewNode func(*redis.Client)) *nodeClients {
@@ -46,10 +48,24 @@ func (n *nodeClients) adopt(c *redis.Client) {
 // primary.
 func (n *nodeClients) live(addr string) *redis.Client {
 	if n.primary != nil && addr != "" {
-		return n.primary
+		if astray := n.astray.Load(); astray == nil || *astray != addr {
+			return n.primary
+		}
 	}
 	return n.get(addr)
 }
+
+// declined says that the client for the primary at addr came to a server that
+// takes no writes. Should addr turn out to be the primary all the same, then the
+// Sentinels name another one, and it is better to go there without them.
+func (n *nodeClients) declined(addr string) {
+	if n.primary != nil && addr != "" {
+		n.astray.Store(&addr)
+	}
+}
+
+// lost says that there is no primary: the next is for the Sentinels to name.
+func (n *nodeClients) lost() { n.astray.Store(nil) }
 
 // get returns the client of the server at addr; nil once closed, or without an
 // address.

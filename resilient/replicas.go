@@ -2,8 +2,11 @@ package resilient
 
 import (
 	"context"
+	"strconv"
+	"strings"
 	"sync"
 
+	"github.com/holdfast-cache/holdfast/internal/engine"
 	"github.com/holdfast-cache/holdfast/internal/topology"
 )
 
@@ -13,7 +16,7 @@ import (
 // reported as unconfirmed. A server that never answered, or was a primary when it
 // went away, is not waited for. Safe for concurrent use.
 type replicas struct {
-	server func(version string) // told the version of each that answers
+	server func(engine.Server) // told the oldest of those that answered
 
 	mu   sync.Mutex // guards last
 	last map[string]topology.NodeReport
@@ -26,16 +29,38 @@ func (r *replicas) probe(
 	return func(ctx context.Context, addr string) topology.NodeReport {
 		n := ask(ctx, addr)
 		if n.Answered() {
-			r.server(n.Version)
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			if r.last == nil {
-				r.last = make(map[string]topology.NodeReport)
-			}
-			r.last[addr] = n
+			r.server(r.remember(addr, n))
 		}
 		return n
 	}
+}
+
+// remember keeps what a server said, and returns the oldest of all servers: any of
+// them may be the next primary.
+func (r *replicas) remember(addr string, n topology.NodeReport) (oldest engine.Server) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.last == nil {
+		r.last = make(map[string]topology.NodeReport)
+	}
+	r.last[addr] = n
+	for _, n := range r.last {
+		s := parseVersion(n.Version)
+		if s.Version != 0 && (oldest.Version == 0 || !s.AtLeast(oldest.Version)) {
+			oldest = s
+		}
+	}
+	return oldest
+}
+
+// parseVersion reads a version as the prober reports it.
+func parseVersion(text string) engine.Server {
+	number, valkey := strings.CutPrefix(text, "valkey ")
+	var v [3]int
+	for i, part := range strings.SplitN(number+".0.0", ".", 4)[:len(v)] {
+		v[i], _ = strconv.Atoi(part) // a suffix such as -rc1 counts as 0
+	}
+	return engine.Server{Version: v[0]*10000 + v[1]*100 + v[2], Valkey: valkey}
 }
 
 // promotable lists the addresses of the view's replicas, each server once,

@@ -11,6 +11,7 @@ import (
 	"github.com/sony/gobreaker/v2"
 
 	"github.com/holdfast-cache/holdfast/internal/command"
+	"github.com/holdfast-cache/holdfast/internal/engine"
 	"github.com/holdfast-cache/holdfast/internal/journal"
 	"github.com/holdfast-cache/holdfast/internal/overlay"
 	"github.com/holdfast-cache/holdfast/internal/topology"
@@ -52,6 +53,7 @@ type router struct {
 	clock      func() time.Time
 	rules      *rulebook
 	learned    *learned
+	server     atomic.Pointer[engine.Server] // the oldest of the servers
 	durability Durability
 	replayed   func(context.Context, []uint64) error // waits for the fate of entries
 
@@ -101,11 +103,17 @@ func (r *router) reroute(old *route, view *topology.View) *route {
 		// The servers answer, but don't tell this user their roles: nothing can be
 		// known, so nothing is deferred, and writes go where they would without us.
 		addr = r.seed
+	case view.State == topology.StateNoPrimary, view.State == topology.StateUnreachable:
+		r.nodes.lost()
+		addr = ""
 	default:
 		addr = ""
 	}
 	if c := r.nodes.live(addr); c != nil {
 		rt.write = c
+		if view.ReadFrom == addr {
+			rt.read = c
+		}
 	}
 	// A route that lost the race is used once and made again.
 	r.route.CompareAndSwap(old, rt)
@@ -237,14 +245,22 @@ func (r *router) decide(ctx context.Context, q *request, cause error) (way, erro
 	switch {
 	case r.current().write != nil:
 		return r.settle(ctx, q)
-	case q.decision.action == actionForward:
+	case q.decision.action == actionForward, r.lacks(q) && q.spec.Deferrable(q.args):
 		return wayRead, nil
 	case q.decision.action == actionRefuse:
 		return wayInvalid, r.refuse(q, errRuled, cause)
-	case !q.deferrable():
+	case !r.deferrable(q):
 		return wayInvalid, r.refuse(q, ErrNoPrimary, cause)
 	}
 	return wayLocal, nil
+}
+
+// lacks reports whether the servers are too old for a command that could be
+// answered here. They say so themselves when they are asked, and a write among
+// them would end as a dead letter.
+func (r *router) lacks(q *request) bool {
+	server := r.server.Load()
+	return server != nil && !q.spec.On(q.args, server.Version, server.Valkey)
 }
 
 // rule asks the rules about a command, once.
@@ -258,15 +274,15 @@ func (r *router) rule(ctx context.Context, q *request) (err error) {
 
 // deferrable reports whether the command may go into the journal: by rule, or
 // else by the command table.
-func (q *request) deferrable() bool {
+func (r *router) deferrable(q *request) bool {
 	switch q.decision.action {
 	case actionDefer:
-		return true
+		return q.decision.reply != nil || !r.lacks(q)
 	case actionForward, actionRefuse:
 		return false
 	case actionDefault:
 	}
-	return q.spec.Deferrable(q.args)
+	return q.spec.Deferrable(q.args) && !r.lacks(q)
 }
 
 func (r *router) decideRead(q *request) (way, error) {
@@ -279,7 +295,7 @@ func (r *router) decideRead(q *request) (way, error) {
 	switch {
 	case q.looksFurther():
 		return wayLocal, nil
-	case !r.anyPending(q):
+	case !r.anyPending(q), q.spec.Served() && r.lacks(q):
 		return wayRead, nil
 	case q.spec.Served():
 		return wayLocal, nil
@@ -382,6 +398,7 @@ func (r *router) signal(addr string, f fault, err error) {
 	kind := topology.SignalUnknown
 	switch f {
 	case faultNotWritable:
+		r.nodes.declined(addr)
 		switch {
 		case redis.IsLoadingError(err):
 			kind = topology.SignalLoading

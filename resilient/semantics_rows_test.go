@@ -49,21 +49,24 @@ func versionParts(text string) (parts [3]int) {
 	return parts
 }
 
-// has reports whether a server of this version has a form by what is known of it; a
-// module's form it may have.
-func (v serverVersion) has(f *semantics.Form) bool {
-	module := false
-	for _, o := range f.Servers() {
+// has reports whether a server of this version has what others have since then. What
+// modules bring it may have: module.
+func (v serverVersion) has(origins []command.Origin) (has, module bool) {
+	for _, o := range origins {
 		if o.Server == v.name {
 			since := versionParts(o.Since)
-			return slices.Compare(v.parts[:], since[:]) >= 0
+			return slices.Compare(v.parts[:], since[:]) >= 0, false
 		}
 		module = module || o.Server != command.ServerRedis && o.Server != command.ServerValkey
 	}
-	return module
+	return false, module
 }
 
-// divide tells the forms that the server has from those that it lacks.
+// unstable are the commands that some builds of a version have, and some don't.
+var unstable = map[string]bool{"sflush": true}
+
+// divide tells the forms that the server has from those that it lacks, and holds the
+// versions in the command table against what the server says.
 func divide(ctx context.Context, t *testing.T, c *redis.Client) (have, lack []semantics.Form) {
 	t.Helper()
 	forms, err := semantics.Forms()
@@ -76,8 +79,16 @@ func divide(ctx context.Context, t *testing.T, c *redis.Client) (have, lack []se
 	known, err := c.Do(ctx, names...).Slice()
 	check(t, err)
 	missing := map[string]int{}
+	origins := map[string][]command.Origin{}
+	for s := range command.All() {
+		origins[s.Name] = s.Servers()
+	}
 	for i := range forms {
-		if f := &forms[i]; known[i] != nil && v.has(f) {
+		f := &forms[i]
+		if has, module := v.has(origins[f.Name()]); has != (known[i] != nil) && !module && !unstable[f.Name()] {
+			t.Errorf("%v has %s: %v; the command table says %v", v, f.Name(), known[i] != nil, has)
+		}
+		if has, module := v.has(f.Servers()); known[i] != nil && (has || module) {
 			have = append(have, *f)
 		} else {
 			lack = append(lack, *f)

@@ -154,9 +154,12 @@ func (w *trial) skipped(occasion string, r *row) bool {
 func (w *trial) healthy(ctx context.Context) {
 	for _, r := range rowsOf(w.have, "healthy") {
 		w.prepare(ctx, r)
-		if r.do.Healthy == semantics.HealthyNotSupported {
+		switch {
+		case w.skipped("in health", r):
+			continue
+		case r.do.Healthy == semantics.HealthyNotSupported:
 			w.notSupported(ctx, r)
-		} else if !w.skipped("in health", r) {
+		default:
 			w.forwarded(ctx, "in health", r, w.g.Node(0).Addr(), r.do.Healthy != semantics.HealthyForwarded)
 		}
 		w.count("in health", r.do.Healthy)

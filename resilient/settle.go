@@ -16,7 +16,7 @@ const settleTick = 20 * time.Millisecond
 // ends; only while replicas are slow to confirm they queue all the same. What
 // can't be deferred waits in any case, bounded by its context.
 func (r *router) settle(ctx context.Context, q *request) (way, error) {
-	deferrable := q.deferrable()
+	deferrable := r.deferrable(q)
 	for {
 		rt := r.current()
 		if rt.write == nil {

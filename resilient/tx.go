@@ -112,7 +112,7 @@ func (r *router) admitTx(ctx context.Context, q *request) error {
 		return errTxCommand
 	}
 	if q.class() == command.ClassRead {
-		if !q.spec.Served() {
+		if !q.spec.Served() || r.lacks(q) {
 			return errTxCommand
 		}
 		return nil
@@ -120,7 +120,7 @@ func (r *router) admitTx(ctx context.Context, q *request) error {
 	if err := r.rule(ctx, q); err != nil {
 		return err
 	}
-	if q.decision.reply != nil || !q.deferrable() || q.class() == command.ClassPublish {
+	if q.decision.reply != nil || !r.deferrable(q) || q.class() == command.ClassPublish {
 		return errTxCommand
 	}
 	return nil

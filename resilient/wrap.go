@@ -5,28 +5,44 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"reflect"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/push"
 )
 
 // Wrap is NewClient around a go-redis client that the application has made: its
 // hooks, pool and options go on being used. The client belongs to the wrapper
-// from then on: Close closes it.
+// from then on: Close closes it. After an error it still belongs to the caller.
 //
-//   - A *redis.Client of one address is used for whatever concerns that server;
-//     for the others of the group, found or listed in [Options.Nodes], clients
-//     are made with the same options.
+//   - A *redis.Client of one address is used for whatever concerns that server,
+//     but for subscriptions, probes and the replay. For these, and for the other
+//     servers of the group, found or listed in [Options.Nodes], clients are made
+//     with the same options; client-side caching is not among them.
 //   - A failover client (redis.NewFailoverClient) takes all commands while there
-//     is a primary: its Sentinels name it. They say nothing of the replicas, so
-//     [Options.Nodes] must list the servers of the group.
-//   - A *redis.ClusterClient and a *redis.Ring are guarded but not yet deferred
-//     for: every write is sent once, and is refused with [ErrNoPrimary] or is
-//     [ErrInDoubt] where its shard can't take it; Options that concern deferral
-//     have no effect.
+//     is a primary and its Sentinels lead to it. They say nothing of the replicas,
+//     so [Options.Nodes] must list the servers of the group. These are dialled
+//     without the FailoverOptions.Dialer, which go-redis doesn't give away. A
+//     client with ReplicaOnly can't be used.
+//   - A *redis.ClusterClient and a *redis.Ring are guarded, but their shards are
+//     not watched and nothing is deferred: see below. Clients made by
+//     redis.NewFailoverClusterClient are Cluster clients.
 //
-// Clients made by redis.NewFailoverClusterClient are Cluster clients. Other
-// implementations of redis.UniversalClient are an error.
+// Other implementations of redis.UniversalClient are an error, as are unix
+// sockets.
+//
+// Over a Cluster or a Ring every write is sent once. What a shard certainly did
+// not apply is sent again as often as go-redis does by itself (MaxRedirects or
+// MaxRetries) and is then refused with [ErrNoPrimary]; other writes whose answer
+// is lost are [ErrInDoubt], unless repeating them changes nothing. Reads are
+// go-redis's own. A pipeline is never sent again, not in part either, and
+// each command of it is judged by itself; a transaction is judged as a whole.
+// Options that concern deferral have no effect: Nodes, Dir, Rules, Policy and
+// all bounds. A Cluster client whose command resolver was exchanged, so that it
+// splits DEL over shards, say, sends writes to the shard of their first key,
+// except those that may be repeated.
 func Wrap(inner redis.UniversalClient, o *Options) (*Client, error) {
 	if err := errors.Join(validateInner(inner, o), o.Validate(), o.checkDir()); err != nil {
 		return nil, err
@@ -57,11 +73,21 @@ func validateInner(inner redis.UniversalClient, o *Options) error {
 		case isFailover(c) && (o == nil || len(o.Nodes) == 0):
 			return errors.New("resilient: Wrap of a failover client: Options.Nodes must list the servers of the group, " +
 				"because the client doesn't tell them")
+		case c.Options().Network == "unix":
+			return errors.New("resilient: Wrap of a client of a unix socket: not supported; give host and port")
 		case c.Options().StreamingCredentialsProvider != nil:
 			return errors.New("resilient: StreamingCredentialsProvider is not supported yet; use CredentialsProviderContext")
 		}
 		return nil
-	case *redis.ClusterClient, *redis.Ring:
+	case *redis.ClusterClient:
+		if c == nil {
+			return errors.New("resilient: Wrap of a nil *redis.ClusterClient")
+		}
+		return nil
+	case *redis.Ring:
+		if c == nil {
+			return errors.New("resilient: Wrap of a nil *redis.Ring")
+		}
 		return nil
 	}
 	return fmt.Errorf("resilient: Wrap of %T: give a *redis.Client, *redis.ClusterClient or *redis.Ring", inner)
@@ -77,20 +103,18 @@ func wrappedOptions(c *redis.Client, o *Options) *redis.Options {
 	return &base
 }
 
-// asGiven turns the options that a client was made with, into which go-redis has
-// written its defaults, back into ones that mean the same to a new client: where
-// "off" has become 0, 0 would mean the default.
+// asGiven turns the options of a client, into which go-redis has written its
+// defaults and parts of the client, back into ones that mean the same to a new
+// client: where "off" has become 0, 0 would mean the default.
 func asGiven(o redis.Options) redis.Options {
-	off := func(d *time.Duration, value time.Duration) {
-		if *d == 0 {
-			*d = value
-		}
-	}
 	if o.MaxRetries == 0 {
 		o.MaxRetries = -1
 	}
-	off(&o.MinRetryBackoff, -1)
-	off(&o.MaxRetryBackoff, -1)
+	for _, d := range []*time.Duration{&o.MinRetryBackoff, &o.MaxRetryBackoff} {
+		if *d == 0 {
+			*d = -1
+		}
+	}
 	for _, d := range []*time.Duration{&o.ReadTimeout, &o.WriteTimeout} {
 		switch *d {
 		case 0:
@@ -99,8 +123,30 @@ func asGiven(o redis.Options) redis.Options {
 			*d = -2
 		}
 	}
+	if o.DialerRetries == dialerRetries {
+		o.DialerRetries = 0
+	}
+	if isDefaultDialer(o.Dialer) {
+		o.Dialer = nil // each of our clients makes one that fits it
+	}
+	switch o.PushNotificationProcessor.(type) {
+	case *push.Processor, *push.VoidProcessor:
+		o.PushNotificationProcessor = nil // the client's own, which another can't share
+	}
+	// A cache belongs to one server: another one invalidates nothing in it.
+	o.ClientSideCache, o.ClientSideCacheConfig = nil, nil
 	o.NodeAddress = "" // the address of each server itself
 	return o
+}
+
+// dialerRetries is go-redis's default of that option.
+const dialerRetries = 5
+
+// isDefaultDialer reports whether the function is one that redis.NewDialer makes:
+// all of them share their code.
+func isDefaultDialer(dial func(context.Context, string, string) (net.Conn, error)) bool {
+	code := func(f any) uintptr { return reflect.ValueOf(f).Pointer() }
+	return dial != nil && code(dial) == code(redis.NewDialer(&redis.Options{}))
 }
 
 // newClient makes a client over a standalone group. inner is the application's

@@ -1,6 +1,10 @@
 package command
 
-import "iter"
+import (
+	"iter"
+	"strconv"
+	"strings"
+)
 
 // The servers that an Origin may name, beside modules.
 const (
@@ -51,4 +55,40 @@ func All() iter.Seq[*Spec] {
 			}
 		}
 	}
+}
+
+// On reports whether a server has the command that args call: a Redis of this
+// version (major*10000 + minor*100 + patch), or a Valkey of its own version. A
+// version of 0 is not known, and has everything; so has every server the commands
+// of modules, since its version doesn't tell.
+func (s *Spec) On(args [][]byte, version int, valkey bool) bool {
+	if s == nil || version == 0 {
+		return true
+	}
+	if len(s.subs) > 0 && len(args) > 1 {
+		if s = findSub(s, args[1]); s == nil {
+			return true
+		}
+	}
+	since := s.redis
+	if valkey {
+		since = s.valkey
+	}
+	if since == "" {
+		return s.module != ""
+	}
+	return versionNumber(since) <= version
+}
+
+// versionNumber turns "7.0.15" into 70015.
+func versionNumber(text string) int {
+	n := 0
+	for i, part := range strings.SplitN(text+".0.0", ".", 4) {
+		if i == 3 {
+			break
+		}
+		v, _ := strconv.Atoi(part)
+		n = n*100 + v
+	}
+	return n
 }

@@ -231,6 +231,16 @@ func (p *play) execute(args [][]byte, keyArgs []int, at int64) {
 	p.call.Settle()
 }
 
+// altered reports whether the run has changed an object.
+func (p *play) altered(v *engine.Object) bool {
+	for i := range p.changes {
+		if p.changes[i].Object() == v {
+			return true
+		}
+	}
+	return false
+}
+
 // noteMoved remembers the partial values that a command has moved to another key.
 func (p *play) noteMoved(several bool) {
 	changes := p.call.Changes()

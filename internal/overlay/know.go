@@ -100,7 +100,10 @@ func (x *call) adopt(k *knot, group []int) {
 	for _, at := range group {
 		r := &x.refs[at]
 		if r.e.is(flagKnown) || r.e.knot != k {
-			continue // it was overwritten since; its seed served the others
+			// It was overwritten since; its seed served the others, which may have
+			// left it as no server has it.
+			r.f.used = r.f.used || p.altered(&r.f.value)
+			continue
 		}
 		r.f.used = true
 		x.settle(r.e, r.f.value, r.f.base)

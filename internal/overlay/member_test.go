@@ -58,6 +58,29 @@ func TestMembersOfGuests(t *testing.T) {
 	r.checkBytes()
 }
 
+// A guest may come to stay while its members are asked for.
+func TestGuestBecomesHeld(t *testing.T) {
+	t.Parallel()
+	base := &fakeSource{}
+	base.set("big", fakeKey{
+		value:   func() engine.Object { return engine.NewPartialSet(9000) },
+		members: map[string]engine.Fact{"a": {Present: true}, "b": {Present: true}},
+	})
+	var r *rig
+	once := false
+	src := memberFunc{base, func(ctx context.Context, k Key, typ engine.Type, members [][]byte) ([]engine.Fact, error) {
+		if !once {
+			once = true
+			r.do("SREM big b")
+		}
+		return base.Members(ctx, k, typ, members)
+	}}
+	r = newRig(t, Options{Source: src})
+	r.do("SADD small a b c")
+	r.want("SINTER small big", "*1 $1 a")
+	r.checkBytes()
+}
+
 // Members that were asked of one reading of a key are not told to another.
 func TestMembersOfAnotherReadingAreNotUsed(t *testing.T) {
 	t.Parallel()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -150,13 +151,14 @@ func TestEffectOfSeveralKeys(t *testing.T) {
 	if f := r.effectOf("DEL a b d"); f.Until != 0 || f.Restore != nil {
 		t.Errorf("DEL: %+v, want nothing: it does the same at any time", f)
 	}
-	if f := r.effectOf("MSET a 1 b 2"); f.Until != 0 {
-		t.Errorf("MSET: %+v, want nothing", f)
+	r.do("SET p v PXAT 8000")
+	if f := r.effectOf("MSET p 1 q 2"); f.Until != 0 || f.Lapses != 0 {
+		t.Errorf("MSET over a dying key: %+v, want nothing: it does the same at any time", f)
 	}
 	if f := r.effectOf("RENAME h i"); f.Until != 4000 || restoring(t, f) != "DEL h|DEL i|HSET i f v|PEXPIREAT i 4000" {
 		t.Errorf("RENAME: %+v restoring %q", f, restoring(t, f))
 	}
-	_, f := r.wantUnit([]string{":1", "$1 1"}, "HSET i g w", "GET a")
+	_, f := r.wantUnit([]string{":1", "$1 1"}, "HSET i g w", "GET p")
 	if f.Until != 4000 || restoring(t, f) != "DEL i|HSET i f v g w|PEXPIREAT i 4000" {
 		t.Errorf("a unit on a dying key: %+v restoring %q", f, restoring(t, f))
 	}
@@ -230,6 +232,69 @@ func TestTiedKeys(t *testing.T) {
 	}
 }
 
+// A key that was tied to others may leave before them.
+func TestTiedKeyLeaves(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Options{})
+	r.src.fail(errSourceDown)
+	r.do("SUNIONSTORE c a") // 1
+	r.do("SUNIONSTORE d c") // 2: ties a too, without naming it
+	if n := r.o.Trim(1); n != 1 {
+		t.Errorf("Trim(1) removed %d keys, want 1", n)
+	}
+	r.checkBytes()
+	if n := r.o.Rollback(2); n != 2 {
+		t.Errorf("Rollback(2) took back %d pairs, want 2", n)
+	}
+	r.checkBytes()
+	r.src.fail(nil)
+	base := setSeed("1")
+	base.fence = 1
+	r.src.set("c", base)
+	r.src.set("a", fakeKey{fence: 1})
+	if res := r.want("SCARD c", ":1"); !res.Exact {
+		t.Errorf("%+v, want an exact reply", res)
+	}
+	r.o.Trim(1)
+	if got := r.o.Stats(); got != (Stats{}) {
+		t.Errorf("after trimming everything: %+v", got)
+	}
+}
+
+// A write that could not be committed is no pending write.
+func TestPendingWriteIsTakenBack(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Options{})
+	r.src.fail(errSourceDown)
+	r.do("HSET h a 1")
+	full := errors.New("journal full")
+	r.j.err = full
+	for _, line := range []string{"HSET h b 2", "RENAME h i", "SET h v"} {
+		if _, err := r.try(line); !errors.Is(err, full) {
+			t.Errorf("%s: %v, want the journal's error", line, err)
+		}
+	}
+	r.j.err = nil
+	r.src.fail(nil)
+	r.want("HGETALL h", "*2 $1 a $1 1")
+	r.checkBytes()
+}
+
+func TestWhatShrinksIsNotRefused(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Options{MaxBytes: 1000})
+	for i := range 20 { // the bound does not apply to what was promised
+		r.recover(uint64(i+1), split("RPUSH l "+strings.Repeat("v", 100)), 0, 0)
+	}
+	r.o.Durable(math.MaxUint64)
+	if _, err := r.try("RPUSH l v"); !errors.Is(err, ErrFull) {
+		t.Errorf("RPUSH beyond the bound: %v, want ErrFull", err)
+	}
+	r.want("LTRIM l 0 9", "+OK")
+	r.want("LLEN l", ":10")
+	r.checkBytes()
+}
+
 func TestSeedsOfTiedKeysMustFit(t *testing.T) {
 	t.Parallel()
 	base := &fakeSource{}
@@ -251,6 +316,22 @@ func TestSeedsOfTiedKeysMustFit(t *testing.T) {
 	if asked != 3 {
 		t.Errorf("the source was asked %d times, want 3", asked)
 	}
+	r.checkBytes()
+}
+
+// The seed of a key that was overwritten serves several knots, each as the server
+// has it.
+func TestKeyOfTwoKnots(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Options{})
+	r.src.set("k", setSeed("1", "2"))
+	r.src.set("a", setSeed("3"))
+	for i, line := range []string{"SUNIONSTORE d k", "DEL k", "SUNIONSTORE k a", "DEL k"} {
+		r.recover(uint64(i+1), split(line), 0, 0)
+	}
+	r.resolve()
+	r.want("SMEMBERS d", "*2 $1 1 $1 2")
+	r.want("SMEMBERS a", "*1 $1 3")
 	r.checkBytes()
 }
 
