@@ -54,6 +54,13 @@ crash: ## Run the crash and kill tests of PKG with the higher counts of a soak.
 soak: ## Run all tests of PKG with the higher counts of a soak (hours).
 	HOLDFAST_SOAK=1 $(RACE) test -race -count=1 -shuffle=on -timeout=6h $(TESTFLAGS) $(PKG)
 
+.PHONY: test-servers
+test-servers: ## Run the tests that depend on the server's version against SERVER=path of another redis-server.
+	@test -n "$(SERVER)" || { echo 'make test-servers: name a server program, as in SERVER=/opt/redis-8.0/redis-server' >&2; exit 2; }
+	HOLDFAST_REDIS_SERVER="$(SERVER)" HOLDFAST_SERVER="$(SERVER)" $(RACE) test -race -count=1 -timeout=$(TEST_TIMEOUT) $(TESTFLAGS) ./internal/command/... ./internal/engine ./internal/overlay
+	HOLDFAST_REDIS_SERVER="$(SERVER)" $(RACE) test -race -count=1 -timeout=$(TEST_TIMEOUT) $(TESTFLAGS) \
+		-run 'Semantics|Cmdable|OutageIsAsHealth|Incident|Transaction|Rules' ./resilient
+
 .PHONY: fuzz-smoke
 fuzz-smoke: ## Run every fuzz target of PKG for FUZZTIME (default 10s).
 	@scripts/fuzz-smoke.sh $(PKG)

@@ -22,9 +22,11 @@
 //   - Replayed writes that fewer replicas confirmed than [Options.ReplicaAcks]
 //     asks for within [Options.ReplicaAckTimeout], when the primary is lost
 //     right after. [Stats].Unconfirmed counts them.
-//   - A prolonged life (EXPIRE, PERSIST) of a key that is neither string nor hash,
-//     or too big to be read from a replica, when its former deadline passes
-//     before the replay.
+//   - A prolonged life (EXPIRE, PERSIST) of a key that is too big to be read from
+//     a replica, when its former deadline passes before the replay.
+//   - The id that XADD * was answered with: the entry gets another one at the
+//     replay. [Receipt].Exact is false, and commands that name such an id are
+//     refused with [ErrPromisedID].
 //
 // A write whose outcome is not known is never answered with OK: the error is
 // [ErrInDoubt].
@@ -40,18 +42,23 @@
 // and those after it are decided here, without the network:
 //
 //   - Deferrable writes are executed in the overlay, appended to the journal and
-//     answered when the journal has them. At this time these are SET (plain, with
-//     EX, PX, EXAT, PXAT or KEEPTTL), SETEX, PSETEX, DEL, EXPIRE, PEXPIRE,
-//     EXPIREAT, PEXPIREAT, PERSIST, INCR, INCRBY, DECR, DECRBY, APPEND, HSET,
-//     HMSET, HDEL and HINCRBY.
+//     answered when the journal has them: writes of strings, bitmaps, hashes,
+//     lists, sets, sorted sets, streams, HyperLogLogs and places whose reply does
+//     not make the caller the only owner of something. The commands of a
+//     transaction (TxPipeline) are deferred as one unit, or refused as one.
 //   - Every other write is refused with a [*CommandError] that matches
 //     [ErrNoPrimary] and names the command's class: what could grant one thing to
-//     two owners (SET NX, LPOP), scripts, transactions, messages, and what the
-//     overlay does not know yet. Nothing was applied, see [SafeToRetry].
+//     two owners (SET NX, LPOP), scripts, messages, WATCH, and what is not in the
+//     command table. Nothing was applied, see [SafeToRetry]. [Options.Rules] and
+//     [Options.Policy] can decide otherwise.
 //   - Reads of keys with deferred writes are answered from the overlay, others by
-//     the replica that would be promoted. A read that the overlay can't answer,
-//     such as HSCAN of a pending key or SCAN while any key is pending, is refused
-//     with [ErrPendingWrites] rather than answered wrongly.
+//     the replica that would be promoted, and reads over both (MGET, SINTER, SCAN,
+//     DBSIZE) from both. The few that can't see deferred writes (DUMP, OBJECT) are
+//     refused with [ErrPendingWrites] rather than answered wrongly.
+//
+// What becomes of every single command is listed in docs/semantics.md. A
+// [WithReceipt] tells of a deferred write how durable and how exact it is, and
+// when it has reached the primary.
 //
 // The overlay begins with the value that the promotion candidate has, read once
 // for each key, so INCR and HSET answer what Redis would have answered. While all
@@ -71,13 +78,13 @@
 //
 // # Limits at this time
 //
-// One standalone replication group: one seed address and [Options.Nodes].
-// Sentinel, Cluster and Ring, and wrapping a client that exists, are to come, as
-// are lists, sets, sorted sets and streams in the overlay, and transactions in an
-// outage. Other processes' writes to the same keys, after the promotion and
-// before the replay, are overwritten by it in order of arrival. The fence of a
-// journal is a key named holdfast:fence:<id>, which expires 30 days after its
-// last use; the user needs the rights to it, and to MULTI, WATCH, ROLE and INFO.
+// Deferral works for one standalone replication group: one seed address and
+// [Options.Nodes], or a client of yours in [Wrap]. Sentinel's own say, and the
+// shards of Cluster and Ring, are to come. Other processes' writes to the same
+// keys, after the promotion and before the replay, are overwritten by it in order
+// of arrival. The fence of a journal is a key named holdfast:fence:<id>, which
+// expires 30 days after its last use; the user needs the rights to it, and to
+// MULTI, WATCH, ROLE and INFO.
 //
 // # Errors
 //

@@ -56,8 +56,9 @@ func (n *nodeClients) live(addr string) *redis.Client {
 }
 
 // declined says that the client for the primary at addr came to a server that
-// takes no writes. Should addr turn out to be the primary all the same, then the
-// Sentinels name another one, and it is better to go there without them.
+// takes no writes, or to none. Should addr turn out to be the primary all the
+// same, then the Sentinels name another one or don't answer, and it is better to
+// go there without them.
 func (n *nodeClients) declined(addr string) {
 	if n.primary != nil && addr != "" {
 		n.astray.Store(&addr)

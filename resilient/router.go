@@ -396,9 +396,11 @@ func (r *router) state(rt *route) ShardState { return shardState(rt.view) }
 // signal tells the topology what an attempt on a server came back with.
 func (r *router) signal(addr string, f fault, err error) {
 	kind := topology.SignalUnknown
+	if f == faultNotWritable || f == faultUnsent {
+		r.nodes.declined(addr)
+	}
 	switch f {
 	case faultNotWritable:
-		r.nodes.declined(addr)
 		switch {
 		case redis.IsLoadingError(err):
 			kind = topology.SignalLoading

@@ -95,18 +95,19 @@ type call struct {
 	order []int          // the shards that are locked
 
 	// What an attempt has done.
-	run     engine.Call
-	running bool             // run holds changes that are not yet among those below
-	objects []*engine.Object // parallel to keyOf
-	changes []engine.Change  // of all steps
-	several []engine.Change  // room for the changes of several steps
-	undo    []undo
-	ops     []*op // pending writes that were added to knots
-	reply   []byte
-	failed  []bool
-	dirty   bool
-	until   int64 // the earliest deadline that the result rests on
-	depends int64
+	run      engine.Call
+	running  bool             // run holds changes that are not yet among those below
+	objects  []*engine.Object // parallel to keyOf
+	changes  []engine.Change  // of all steps
+	several  []engine.Change  // room for the changes of several steps
+	undo     []undo
+	ops      []*op // pending writes that were added to knots
+	reply    []byte
+	failed   []bool
+	dirty    bool
+	reserved int64 // bytes that were added to the overlay's for a write not yet committed
+	until    int64 // the earliest deadline that the result rests on
+	depends  int64
 
 	// What must be had before the next attempt.
 	waiting bool
@@ -214,6 +215,11 @@ func (x *call) find(name []byte) int {
 // lock locks the shards of the call's keys, in order.
 func (o *Overlay) lock(x *call) {
 	x.order = x.order[:0]
+	if len(x.refs) == 1 {
+		x.order = append(x.order, x.refs[0].shard)
+		o.shards[x.order[0]].mu.Lock()
+		return
+	}
 	for i := range x.refs {
 		x.order = append(x.order, x.refs[i].shard)
 	}
@@ -329,11 +335,10 @@ func (x *call) objectsOf(s *step) []*engine.Object {
 // must be had first.
 func (x *call) execute(s *step) error {
 	x.objects = x.objects[:0]
-	setup := engine.Setup{
+	x.run.Begin(engine.Setup{
 		Command: s.cmd, Args: s.args, KeyArgs: s.keyArgs, Keys: x.objectsOf(s), Now: x.now,
 		Proto: x.req.Proto, Server: x.o.serverHabits(), Reply: x.reply, Foreign: x.lookup,
-	}
-	x.run.Begin(setup)
+	})
 	x.running = true
 	x.run.Run()
 	if len(x.run.Misses()) > 0 || x.run.Waiting() || x.run.Err() != nil {

@@ -22,9 +22,9 @@ func (o *Overlay) Read(ctx context.Context, r Request) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	var res Result
 	for {
-		res, err := o.tryRead(x)
-		switch {
+		switch err := o.tryRead(x, &res); {
 		case err == nil:
 			x.end()
 			return res, nil
@@ -39,39 +39,39 @@ func (o *Overlay) Read(ctx context.Context, r Request) (Result, error) {
 
 // tryRead is one attempt at a read. With errAgain the call says what it waits
 // for, and keeps its claims.
-func (o *Overlay) tryRead(x *call) (res Result, err error) {
+func (o *Overlay) tryRead(x *call, res *Result) (err error) {
 	o.lock(x)
-	defer o.leave(x, &res, &err)
+	defer o.leave(x, res, &err)
 	if !o.assemble(x) {
-		return Result{}, errAgain
+		return errAgain
 	}
 	s := &x.steps[0]
 	if len(x.refs) > 0 && !x.anyHeld() && !x.req.Unheld {
-		return Result{}, ErrNotHeld
+		return ErrNotHeld
 	}
-	res.Exact = true
+	*res = Result{Exact: true}
 	for i := range x.refs {
-		if err := x.look(i, s, &res); err != nil {
-			return Result{}, err
+		if err := x.look(i, s, res); err != nil {
+			return err
 		}
 	}
 	if x.waiting {
-		return Result{}, errAgain
+		return errAgain
 	}
 	if err := x.execute(s); err != nil {
-		return Result{}, err
+		return err
 	}
 	switch {
 	case len(x.refs) == 0 && !x.run.Failed():
-		return Result{}, ErrNotHeld
+		return ErrNotHeld
 	case x.run.Dirty():
-		return Result{}, notServed(s.cmd.Name + " as a read")
+		return notServed(s.cmd.Name + " as a read")
 	}
 	res.Reply = x.reply
 	if len(x.refs) > 0 {
 		res.ExpireAt = x.refs[0].e.obj.ExpireAt()
 	}
-	return res, nil
+	return nil
 }
 
 // look finds out what is known of one key of a read.

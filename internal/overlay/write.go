@@ -19,9 +19,9 @@ func (o *Overlay) Write(ctx context.Context, r Request) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	var res Result
 	for {
-		res, err := o.tryWrite(x)
-		switch {
+		switch err := o.tryWrite(x, &res); {
 		case err == nil:
 			x.end()
 			return res, nil
@@ -36,26 +36,26 @@ func (o *Overlay) Write(ctx context.Context, r Request) (Result, error) {
 
 // tryWrite is one attempt at a write. With errAgain the call says what it waits
 // for, and keeps its claims.
-func (o *Overlay) tryWrite(x *call) (res Result, err error) {
+func (o *Overlay) tryWrite(x *call, res *Result) (err error) {
 	o.lock(x)
-	defer o.leave(x, &res, &err)
+	defer o.leave(x, res, &err)
 	if !o.assemble(x) {
-		return Result{}, errAgain
+		return errAgain
 	}
 	if x.req.OnlyHeld && !x.anyHeld() {
-		return Result{}, ErrNotHeld
+		return ErrNotHeld
 	}
 	if x.require(); x.waiting {
-		return Result{}, errAgain
+		return errAgain
 	}
 	for i := range x.refs {
 		// A write that rests on a key it does not name is not worth an estimate.
 		switch r := &x.refs[i]; {
 		case r.role&roleForeign == 0:
 		case r.e.is(flagLost):
-			return Result{}, baseUnknown(&x.steps[0], errLost)
+			return baseUnknown(&x.steps[0], errLost)
 		case !r.e.is(flagKnown):
-			return Result{}, baseUnknown(&x.steps[0], r.verdict)
+			return baseUnknown(&x.steps[0], r.verdict)
 		}
 	}
 	for i := range x.refs {
@@ -63,14 +63,13 @@ func (o *Overlay) tryWrite(x *call) (res Result, err error) {
 			x.touch(i)
 		}
 	}
-	res.Exact = true
+	*res = Result{Exact: true}
 	for i := range x.steps {
-		if err := o.step(x, i, &res); err != nil {
-			return Result{}, err
+		if err := o.step(x, i, res); err != nil {
+			return err
 		}
 	}
-	err = o.commit(x, &res)
-	return res, err
+	return o.commit(x, res)
 }
 
 // leave ends an attempt: a failed one is taken back, the claims are released
@@ -83,6 +82,10 @@ func (o *Overlay) leave(x *call, res *Result, err *error) {
 	if *err != nil {
 		*res = Result{}
 		o.giveBack(x)
+		if x.reserved != 0 {
+			o.bytes.Add(-x.reserved)
+			x.reserved = 0
+		}
 	}
 	if *err != errAgain { //nolint:errorlint // a private sentinel, never wrapped
 		o.releaseAll(x)
@@ -290,7 +293,7 @@ func (o *Overlay) account(x *call, s *step, exact bool, before []byte, lapses in
 		if at < 0 {
 			continue
 		}
-		x.refs[at].changed(&changes[i], s, exact, x.basedOn(refs))
+		x.changed(at, &changes[i], s, exact)
 	}
 	switch {
 	case s.erases():
@@ -313,11 +316,12 @@ func (o *Overlay) account(x *call, s *step, exact bool, before []byte, lapses in
 // owner finds the key of an object, going round from where the last one was.
 func (x *call) owner(refs []int, obj *engine.Object, hint *int) int {
 	for range refs {
-		at := refs[*hint%len(refs)]
-		if &x.refs[at].e.obj == obj {
+		if at := refs[*hint]; &x.refs[at].e.obj == obj {
 			return at
 		}
-		*hint++
+		if *hint++; *hint == len(refs) {
+			*hint = 0
+		}
 	}
 	return -1
 }
@@ -349,9 +353,9 @@ func (x *call) allKnown(refs []int) bool {
 	return true
 }
 
-// changed notes what a change means for what is known of the key. based says
-// that one of the command's keys rests on a seed.
-func (r *ref) changed(ch *engine.Change, s *step, exact, based bool) {
+// changed notes what a change means for what is known of the key.
+func (x *call) changed(at int, ch *engine.Change, s *step, exact bool) {
+	r := &x.refs[at]
 	e := r.e
 	r.altered = true
 	switch {
@@ -363,6 +367,7 @@ func (r *ref) changed(ch *engine.Change, s *step, exact, based bool) {
 		e.overwritten()
 	case exact:
 		// Its value came from the command's other keys.
+		based := x.basedOn(s.refs(x))
 		e.flags = flagKnown
 		if based {
 			e.flags |= flagBased
@@ -417,12 +422,7 @@ func (o *Overlay) take(x *call, res *Result) error {
 		costs += cost
 	}
 	total := o.bytes.Add(delta + costs - freed)
-	done := false
-	defer func() { // also when the callback panics
-		if !done {
-			o.bytes.Add(-delta - costs)
-		}
-	}()
+	x.reserved = delta + costs // given back with an error, also when the callback panics
 	if delta > 0 && o.max > 0 && total > o.max {
 		return fmt.Errorf("%w: %d of %d bytes are in use; raise the limit, or wait for a replay",
 			ErrFull, total-delta-costs, o.max)
@@ -434,7 +434,7 @@ func (o *Overlay) take(x *call, res *Result) error {
 	if seq == 0 {
 		return fmt.Errorf("%w: Commit returned sequence 0", ErrInternal)
 	}
-	done = true
+	x.reserved = 0
 	res.Seq = seq
 	o.record(x, seq, pending)
 	return nil
