@@ -65,8 +65,8 @@ func TestBounds(t *testing.T) {
 	check(t, entries.Set(ctx, "e:0", "healthy again", 0).Err())
 }
 
-// TestKeysTooBigToSeed: what needs their value is refused, what needs their
-// type or deadline only is answered.
+// TestKeysTooBigToSeed: what needs their whole value is refused, what needs some
+// members, their type or their deadline is answered.
 func TestKeysTooBigToSeed(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
@@ -82,8 +82,16 @@ func TestKeysTooBigToSeed(t *testing.T) {
 	check(t, g.WaitSynced(ctx))
 	check(t, g.Cycle(ctx))
 	bounded(t, "APPEND", c.Append(ctx, "s1", "y").Err(), resilient.ErrKeyTooBig)
-	bounded(t, "HSET", c.HSet(ctx, "h", "new", "v").Err(), resilient.ErrKeyTooBig)
-	bounded(t, "HDEL", c.HDel(ctx, "h", "1").Err(), resilient.ErrKeyTooBig)
+	if n, err := c.HSet(ctx, "h", "new", "v", "2", "w").Result(); n != 1 || err != nil {
+		t.Errorf("HSET of a new field and one that is there: %d, %v", n, err)
+	}
+	if n, err := c.HDel(ctx, "h", "1", "none").Result(); n != 1 || err != nil {
+		t.Errorf("HDEL: %d, %v", n, err)
+	}
+	if got := fmt.Sprint(c.HMGet(ctx, "h", "1", "2", "3", "new").Val(), c.HLen(ctx, "h").Val()); got != "[<nil> w v v] 11" {
+		t.Errorf("HMGET and HLEN: %s", got)
+	}
+	bounded(t, "HGETALL", c.HGetAll(ctx, "h").Err(), resilient.ErrKeyTooBig)
 	if v, err := c.Get(ctx, "s1").Result(); v != long || err != nil {
 		t.Errorf("GET of a key that is only read: %d bytes, %v", len(v), err)
 	}

@@ -25,7 +25,8 @@ type nodeClients struct {
 	// primary is the client that finds the primary by itself, a failover client;
 	// nil without one.
 	primary *redis.Client
-	astray  atomic.Pointer[string] // the primary's address that primary doesn't lead to
+	leads   atomic.Pointer[string] // the primary's address that primary is taken for
+	astray  atomic.Pointer[string] // the primary's address that it turned out not to lead to
 }
 
 func newNodeClients(base *redis.Options, onNewNode func(*redis.Client)) *nodeClients {
@@ -49,6 +50,7 @@ func (n *nodeClients) adopt(c *redis.Client) {
 func (n *nodeClients) live(addr string) *redis.Client {
 	if n.primary != nil && addr != "" {
 		if astray := n.astray.Load(); astray == nil || *astray != addr {
+			n.leads.Store(&addr)
 			return n.primary
 		}
 	}
@@ -60,13 +62,16 @@ func (n *nodeClients) live(addr string) *redis.Client {
 // same, then the Sentinels name another one or don't answer, and it is better to
 // go there without them.
 func (n *nodeClients) declined(addr string) {
-	if n.primary != nil && addr != "" {
+	if leads := n.leads.Load(); leads != nil && *leads == addr {
 		n.astray.Store(&addr)
 	}
 }
 
 // lost says that there is no primary: the next is for the Sentinels to name.
-func (n *nodeClients) lost() { n.astray.Store(nil) }
+func (n *nodeClients) lost() {
+	n.leads.Store(nil)
+	n.astray.Store(nil)
+}
 
 // get returns the client of the server at addr; nil once closed, or without an
 // address.

@@ -37,7 +37,7 @@ func TestPipelineInAnOutage(t *testing.T) {
 		hset := p.HSet(ctx, fmt.Sprint("h", round), "f", "v")
 		wrong := p.Incr(ctx, fmt.Sprint("h", round))
 		all := p.HGetAll(ctx, fmt.Sprint("h", round))
-		hidden := p.HKeys(ctx, fmt.Sprint("h", round))
+		hidden := p.Dump(ctx, fmt.Sprint("h", round))
 		miss := p.Get(ctx, "nothing")
 		m := p.MGet(ctx, "n", "free", "nothing")
 		last := p.Decr(ctx, "n")
@@ -54,7 +54,7 @@ func TestPipelineInAnOutage(t *testing.T) {
 			t.Errorf("round %d: INCR of a hash: %v, want WRONGTYPE", round, err)
 		}
 		if !errors.As(hidden.Err(), new(*resilient.CommandError)) {
-			t.Errorf("round %d: HKEYS of a key with deferred writes: %v", round, hidden.Err())
+			t.Errorf("round %d: DUMP of a key with deferred writes: %v", round, hidden.Err())
 		}
 		if err := miss.Err(); err != redis.Nil { //nolint:errorlint // the very sentinel
 			t.Errorf("round %d: GET of a missing key: %v", round, err)

@@ -99,7 +99,10 @@ func TestPrimaryKilled(t *testing.T) {
 			if v, err := c.LRange(ctx, "list", 0, -1).Result(); len(v) != 1 || err != nil {
 				t.Errorf("LRANGE by a replica = %v, %v", v, err)
 			}
-			refused(t, c.RPush(ctx, "list", "b").Err(), "rpush", "accumulating write")
+			if n, err := c.RPush(ctx, "list", "b").Result(); n != 2 || err != nil {
+				t.Errorf("RPUSH = %d, %v", n, err)
+			}
+			refused(t, c.LPop(ctx, "list").Err(), "lpop", "claiming write")
 			primary := 0
 			if same {
 				check(t, g.Node(0).Restart(ctx))
@@ -113,7 +116,7 @@ func TestPrimaryKilled(t *testing.T) {
 				t.Errorf("primary %s, want node %d", s.Primary, primary)
 			}
 			admin := g.Node(primary).Client()
-			if got := fmt.Sprintln(admin.Get(ctx, "n").Val(), admin.HGetAll(ctx, "h").Val(), admin.LLen(ctx, "list").Val()); got != "11 map[f:6] 1\n" {
+			if got := fmt.Sprintln(admin.Get(ctx, "n").Val(), admin.HGetAll(ctx, "h").Val(), admin.LLen(ctx, "list").Val()); got != "11 map[f:6] 2\n" {
 				t.Errorf("in Redis: %s", got)
 			}
 			check(t, g.WaitSynced(ctx))

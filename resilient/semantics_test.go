@@ -49,6 +49,9 @@ var unexecuted = map[string]string{
 // trialPatience bounds a trial, which takes seconds.
 const trialPatience = 3 * time.Minute
 
+// forwardPatience bounds what is to wait for nothing but a server.
+const forwardPatience = 10 * time.Second
+
 // trial is one run of all rows.
 type trial struct {
 	t     *testing.T
@@ -196,7 +199,9 @@ func (w *trial) library(ctx context.Context) {
 func (w *trial) forwarded(ctx context.Context, occasion string, r *row, addr string, once bool) {
 	mark := r.mark()
 	w.sent.reset()
-	got := ask(ctx, w.ours, r.args)
+	bounded, cancel := context.WithTimeout(ctx, forwardPatience)
+	got := ask(bounded, w.ours, r.args)
+	cancel()
 	sent := w.sent.of(mark)
 	w.same(ctx, occasion, r, got)
 	if len(sent) != 1 || sent[0].addr != addr || sent[0].name != strings.ToLower(r.Args[0]) || once && !sent[0].once {

@@ -114,7 +114,7 @@ func (s *journalSource) appendEntries(dst []replay.Entry, rec journal.Record) ([
 		commands = e.restore
 	}
 	start := len(dst)
-	err = eachCommand(commands, func(cmd []byte, args [][]byte) error {
+	err = eachCommand(commands, func(cmd []byte, _ [][]byte) error {
 		dst = append(dst, replay.Entry{
 			Seq: rec.Seq, Cmd: cmd, Uncounted: len(dst) > start,
 			// A unit of several is as repeatable as its commands only where these

@@ -116,11 +116,8 @@ func asGiven(o redis.Options) redis.Options {
 		}
 	}
 	for _, d := range []*time.Duration{&o.ReadTimeout, &o.WriteTimeout} {
-		switch *d {
-		case 0:
-			*d = -1
-		case -1:
-			*d = -2
+		if *d == 0 || *d == -1 {
+			*d-- // each stands for the one above it
 		}
 	}
 	if o.DialerRetries == dialerRetries {

@@ -58,11 +58,9 @@ func told(t *testing.T, name string, s Seed) string {
 	return restoring(t, Effect{Restore: b})
 }
 
-func TestSeedsFromAReplica(t *testing.T) {
-	t.Parallel()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	g := redistest.StartT(t, redistest.Options{Replicas: 1})
+// sendOfAllTypes writes a small and a big value of each type.
+func sendOfAllTypes(t *testing.T, g *redistest.Group) {
+	t.Helper()
 	var pairs, members, scored strings.Builder
 	for i := range 40 {
 		fmt.Fprintf(&pairs, " f%d v", i)
@@ -77,6 +75,14 @@ func TestSeedsFromAReplica(t *testing.T) {
 	for i := range 40 {
 		send(t, g, fmt.Sprintf("XADD bigx %d-1 f v", i+1))
 	}
+}
+
+func TestSeedsFromAReplica(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	g := redistest.StartT(t, redistest.Options{Replicas: 1})
+	sendOfAllTypes(t, g)
 	if err := g.WaitSynced(ctx); err != nil {
 		t.Fatal(err)
 	}

@@ -29,14 +29,18 @@ type difference struct {
 
 // differences are all that two right answers may differ in.
 var differences = []difference{
-	{"smembers sinter sunion sdiff hkeys hvals keys", compareUnordered,
-		"Redis gives the elements of a hash table in the order of its buckets, which no client may rely on"},
+	{
+		"smembers sinter sunion sdiff hkeys hvals keys", compareUnordered,
+		"Redis gives the elements of a hash table in the order of its buckets, which no client may rely on",
+	},
 	{"hgetall", comparePairs, "as above, field by field"},
 	{"srandmember hrandfield zrandmember randomkey", compareRandom, "the reply is drawn at random"},
 	{"ttl pttl", compareTime, "two processes look at their clocks at different moments"},
 	{"httl hpttl", compareTime, "as above, field by field"},
 	{"scan hscan sscan zscan", compareScan, "cursors are the server's own, and the order is not defined"},
-	{"xpending xinfo", compareStreamInfo,
+	{
+		"xpending xinfo", compareStreamInfo,
 		"idle times are two readings of two clocks; radix-tree-keys and radix-tree-nodes tell where the server has cut " +
-			"the stream into nodes, which a copy of the stream does not show (of a stream that grew here they are the same)"},
+			"the stream into nodes, which a copy of the stream does not show (of a stream that grew here they are the same)",
+	},
 }

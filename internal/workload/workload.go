@@ -59,9 +59,17 @@ type Family struct {
 // All lists the families.
 func All() []Family {
 	return []Family{
-		{"keys", keys}, {"strings", stringFamily}, {"bitmaps", bitmaps}, {"hll", hll},
-		{"hashes", hashes}, {"lists", lists}, {"sets", sets}, {"zsets", zsets},
-		{"geo", geo}, {"streams", streams}, {"sort", sortFamily},
+		{"keys", keys},
+		{"strings", stringFamily},
+		{"bitmaps", bitmaps},
+		{"hll", hll},
+		{"hashes", hashes},
+		{"lists", lists},
+		{"sets", sets},
+		{"zsets", zsets},
+		{"geo", geo},
+		{"streams", streams},
+		{"sort", sortFamily},
 	}
 }
 
