@@ -68,7 +68,8 @@ func newGuarded(s shards, proto int, o *Options) (*Client, error) {
 	c, g.facade = newClientOver(g, g.chain(), proto)
 	var err error
 	if g.metrics, err = registerMetrics(c, o.MeterProvider); err != nil {
-		return nil, err // the application keeps its client, which nobody owns but itself
+		g.side.close()
+		return nil, errors.Join(err, g.facade.Close())
 	}
 	o.Logger.Debug("wrapped a client of several shards", slog.Int("retries", s.retries()))
 	return c, nil

@@ -188,7 +188,10 @@ func TestGuardedClusterMovesSlots(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	servers := redistest.StartClusterT(t, redistest.ClusterOptions{Primaries: 2})
-	c := wrap(t, redis.NewClusterClient(&redis.ClusterOptions{Addrs: servers.Addrs(), MaxRetryBackoff: 20 * time.Millisecond}), nil)
+	inner := redis.NewClusterClient(&redis.ClusterOptions{Addrs: servers.Addrs(), MaxRetryBackoff: 20 * time.Millisecond})
+	log := &journalOfHooks{}
+	inner.AddHook(recorder{"inner", log})
+	c := wrap(t, inner, nil)
 	key := keysOf(t, c, servers.Nodes())[0]
 	from, to := servers.Node(0), servers.Node(1)
 	slot := from.Client().ClusterKeySlot(ctx, key).Val()
@@ -214,9 +217,13 @@ func TestGuardedClusterMovesSlots(t *testing.T) {
 			t.Errorf("%s while the slot moves: %v", what, err)
 		}
 	}
+	log.take()
 	// Of these the old server has one: TRYAGAIN, until the slot has moved.
 	if err := c.MSet(ctx, key, 1, key+"new", 1).Err(); !redis.IsTryAgainError(err) || errors.Is(err, resilient.ErrNoPrimary) {
 		t.Errorf("MSET of a slot in two places: %v", err)
+	}
+	if seen := log.take(); len(seen) != 2*(1+3) { // in and out, as often as MaxRedirects allows
+		t.Errorf("MSET was tried so: %q", seen)
 	}
 	check(t, from.Client().Del(ctx, key).Err())
 	for _, n := range []*redistest.Node{to, from} {

@@ -132,25 +132,36 @@ var shardedSteps = []step{
 		_, err := p.Exec(ctx)
 		return fmt.Sprint(n.Val(), m.Val()), err
 	}),
-	typed("publish to a subscriber", func(ctx context.Context, c redis.UniversalClient) (any, error) {
-		sub := c.Subscribe(ctx, "news")
-		defer sub.Close()
-		if _, err := sub.Receive(ctx); err != nil {
-			return nil, err
+	typed("publish to subscribers", func(ctx context.Context, c redis.UniversalClient) (any, error) {
+		var heard []string
+		for i := range 8 {
+			channel := fmt.Sprint("news:", i)
+			text, err := hear(ctx, c, channel)
+			if err != nil {
+				return nil, err
+			}
+			heard = append(heard, text)
 		}
-		if err := c.Publish(ctx, "news", "hello").Err(); err != nil {
-			return nil, err
-		}
-		m, err := sub.ReceiveMessage(ctx)
-		if err != nil {
-			return nil, err
-		}
-		return m.Payload, nil
+		return heard, nil
 	}),
 	do("cluster", "keyslot", "a"), do("xadd", "{t}x", "1-1", "k", "v"), do("xread", "streams", "{t}x", "0"), do("object", "encoding", "{t}x"),
 	typed("bitop", func(ctx context.Context, c redis.UniversalClient) (any, error) {
 		return c.BitOpAnd(ctx, "{t}d", "{t}n", "{t}m").Result()
 	}),
+}
+
+// hear publishes to a channel and returns what a subscriber of it got.
+func hear(ctx context.Context, c redis.UniversalClient, channel string) (string, error) {
+	sub := c.Subscribe(ctx, channel)
+	defer sub.Close()
+	if _, err := sub.Receive(ctx); err != nil {
+		return "", err
+	}
+	if err := c.Publish(ctx, channel, "to "+channel).Err(); err != nil {
+		return "", err
+	}
+	m, err := sub.ReceiveTimeout(ctx, 10*time.Second)
+	return fmt.Sprint(m), err
 }
 
 // onClusterOnly are steps whose meaning a Ring leaves open.

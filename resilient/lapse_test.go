@@ -27,8 +27,8 @@ func TestDeadlineOfADeferredWriteEndsTheFormerValue(t *testing.T) {
 			g := redistest.StartT(t, redistest.Options{Replicas: 2})
 			dir := t.TempDir()
 			c := open(t, g, &resilient.Options{Dir: dir})
-			keys := []string{"set", "setex", "expire", "hash", "again"}
-			for _, key := range []string{"set", "setex", "expire", "again"} {
+			keys := []string{"set", "setex", "expire", "hash", "xx", "getex", "again"}
+			for _, key := range []string{"set", "setex", "expire", "xx", "getex", "again"} {
 				check(t, c.Set(ctx, key, "former", 0).Err())
 			}
 			check(t, c.HSet(ctx, "hash", "f", "former").Err())
@@ -40,6 +40,8 @@ func TestDeadlineOfADeferredWriteEndsTheFormerValue(t *testing.T) {
 			check(t, c.Do(ctx, "psetex", "setex", life.Milliseconds(), "brief").Err())
 			check(t, c.PExpire(ctx, "expire", life).Err())
 			check(t, c.PExpire(ctx, "hash", life).Err())
+			check(t, c.SetXX(ctx, "xx", "brief", life).Err())
+			check(t, c.GetEx(ctx, "getex", life).Err())
 			check(t, c.Set(ctx, "again", "brief", life).Err())
 			redistest.Eventually(t, 20*time.Second, "the deadlines to pass", func() bool {
 				return c.Exists(ctx, keys...).Val() == 0
@@ -54,7 +56,7 @@ func TestDeadlineOfADeferredWriteEndsTheFormerValue(t *testing.T) {
 			}
 			see := func(who string, r redis.Cmdable) {
 				t.Helper()
-				for _, key := range keys[:4] {
+				for _, key := range keys[:6] {
 					if typ, err := r.Type(ctx, key).Result(); typ != "none" || err != nil {
 						t.Errorf("%s: %s is a %s again, %v; its deadline has passed", who, key, typ, err)
 					}

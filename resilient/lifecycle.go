@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -38,6 +39,7 @@ type lifecycle struct {
 	overlay  *overlay.Overlay
 	source   *journalSource
 	drain    *drain
+	replayer atomic.Pointer[replay.Replayer] // the drain's, for the journal, which is there before it
 	keeper   *keeper
 	side     *side
 	router   *router
@@ -93,6 +95,11 @@ func (l *lifecycle) openJournal(base *redis.Options) error {
 		Fsync:      journal.Fsync(o.Fsync),
 		MaxBytes:   o.MaxJournalBytes,
 		MaxEntries: int64(o.MaxEntries),
+		Committed: func() {
+			if r := l.replayer.Load(); r != nil {
+				r.Wake()
+			}
+		},
 	})
 	if err != nil {
 		return fmt.Errorf("resilient: Options.Dir: %w", err)
@@ -284,6 +291,7 @@ func (l *lifecycle) buildDrain(base *redis.Options) error {
 		return fmt.Errorf("resilient: %w", err)
 	}
 	l.drain = d
+	l.replayer.Store(d.replayer)
 	l.keeper = newKeeper(l.ctx, l.journal, l.overlay, l.log)
 	r := l.router
 	r.cutover = d

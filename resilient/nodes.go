@@ -3,7 +3,9 @@ package resilient
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -18,9 +20,10 @@ type nodeClients struct {
 	base      *redis.Options // copied for each server
 	onNewNode func(*redis.Client)
 
-	mu      sync.Mutex // guards clients and closed
+	mu      sync.Mutex // guards what follows, as far as primary
 	clients map[string]*redis.Client
 	closed  bool
+	spared  *redis.Client // stays open
 
 	// primary is the client that finds the primary by itself, a failover client;
 	// nil without one.
@@ -43,6 +46,13 @@ func (n *nodeClients) adopt(c *redis.Client) {
 	default:
 		n.clients[c.Options().Addr] = c
 	}
+}
+
+// spare leaves the application's client open: it is not to be wrapped after all.
+func (n *nodeClients) spare(c *redis.Client) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.spared = c
 }
 
 // live returns the client that commands go to while the server at addr is the
@@ -128,15 +138,17 @@ func addPool(sum, s *redis.PoolStats) {
 
 func (n *nodeClients) close() error {
 	n.mu.Lock()
-	clients := n.clients
+	clients, spared := slices.Collect(maps.Values(n.clients)), n.spared
 	n.clients, n.closed = nil, true
 	n.mu.Unlock()
+	if n.primary != nil {
+		clients = append(clients, n.primary)
+	}
 	var faults []error
 	for _, c := range clients {
-		faults = append(faults, c.Close())
-	}
-	if n.primary != nil {
-		faults = append(faults, n.primary.Close())
+		if c != spared {
+			faults = append(faults, c.Close())
+		}
 	}
 	return errors.Join(faults...)
 }

@@ -21,6 +21,7 @@ import (
 const (
 	metaSize       = 29
 	metaRepeatable = 1 << 0 // executing it twice in a row is as executing it once
+	metaSets       = 1 << 1 // Effect.Sets
 )
 
 var errRecord = errors.New("resilient: a journal record is not one of ours")
@@ -30,6 +31,9 @@ func newRecord(db int, body []byte, repeatable bool, useful int64, effect overla
 	meta := make([]byte, metaSize)
 	if repeatable {
 		meta[0] |= metaRepeatable
+	}
+	if effect.Sets {
+		meta[0] |= metaSets
 	}
 	binary.LittleEndian.PutUint64(meta[1:], uint64(effect.Lapses))
 	binary.LittleEndian.PutUint64(meta[9:], uint64(effect.Until))
@@ -44,6 +48,7 @@ func newRecord(db int, body []byte, repeatable bool, useful int64, effect overla
 // entry is a record read back.
 type entry struct {
 	repeatable    bool
+	sets          bool
 	lapses, until int64
 	useful        int64
 	write         []byte // the command, or those of a transaction
@@ -61,6 +66,7 @@ func parseRecord(rec journal.Record) (entry, error) {
 	}
 	return entry{
 		repeatable: m[0]&metaRepeatable != 0,
+		sets:       m[0]&metaSets != 0,
 		lapses:     int64(binary.LittleEndian.Uint64(m[1:])),
 		until:      int64(binary.LittleEndian.Uint64(m[9:])),
 		useful:     int64(binary.LittleEndian.Uint64(m[17:])),

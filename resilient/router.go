@@ -343,9 +343,9 @@ func bindsConnection(ctx context.Context, s *side, cmd redis.Cmder, spec *comman
 			return false, err
 		}
 		defer q.free()
-		return q.class() == command.ClassSession, nil
+		return q.class() == command.ClassSession || q.name == "himport", nil
 	}
-	return spec.Session() || cmd.Name() == "himport", nil
+	return spec.Session(), nil
 }
 
 // errSession refuses a command that binds to one connection.

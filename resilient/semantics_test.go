@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/holdfast-cache/holdfast/internal/command"
+	"github.com/holdfast-cache/holdfast/internal/engine"
 	"github.com/holdfast-cache/holdfast/internal/redistest"
 	"github.com/holdfast-cache/holdfast/internal/semantics"
 	"github.com/holdfast-cache/holdfast/resilient"
@@ -37,6 +38,29 @@ func TestSemanticsOfOtherServers(t *testing.T) {
 	t.Parallel()
 	w := newTrial(t, 3)
 	w.lacking(t.Context())
+}
+
+// What the rows say the overlay answers its engine knows, also of servers that no test
+// has.
+func TestSemanticsWithinTheEngine(t *testing.T) {
+	t.Parallel()
+	forms, err := semantics.Forms()
+	check(t, err)
+	for i := range forms {
+		r := newRow(&forms[i], "")
+		cmd := engine.Lookup(r.bytes())
+		switch r.do.NoPrimary {
+		case semantics.NoPrimaryRead, semantics.NoPrimaryReadAny:
+			if cmd == nil {
+				t.Errorf("%s is to be read from the overlay, which does not know it", r)
+			}
+		case semantics.NoPrimaryDeferred:
+			if cmd == nil || !cmd.Write {
+				t.Errorf("%s is to be deferred by the overlay, which does not know it as a write", r)
+			}
+		default:
+		}
+	}
 }
 
 // unexecuted are the forms that can't be sent to a server of a test, with reasons.

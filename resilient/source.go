@@ -1,12 +1,12 @@
 package resilient
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -106,7 +106,7 @@ func (s *journalSource) appendEntries(dst []replay.Entry, rec journal.Record) ([
 		return append(dst, replay.Entry{Seq: rec.Seq, Cmd: standIn, Repeatable: true, Uncounted: true}), nil
 	case e.lapsed(now):
 		s.expired.Add(1)
-		return append(dst, replay.Entry{Seq: rec.Seq, Cmd: lapsedForm(e.write), Repeatable: true, Uncounted: true}), nil
+		return append(dst, replay.Entry{Seq: rec.Seq, Cmd: lapsedForm(&e), Repeatable: true, Uncounted: true}), nil
 	}
 	commands := e.write
 	restored := !e.stands(now)
@@ -142,22 +142,24 @@ func (s *journalSource) setAside(rec journal.Record, reason string) error {
 	return nil
 }
 
-// lapsedForm is what is sent for a write whose key's deadline has passed. A write
-// that set the deadline itself is sent as it is: with a deadline in the past it
-// deletes the key. Another one had the deadline from before, so the key is gone
-// already, and anything it did would bring it back: a command that changes
-// nothing stands in for it.
-func lapsedForm(write []byte) []byte {
-	args, _, err := resp.ParseCommand(write, nil)
-	if err != nil || len(args) < 2 {
-		return write // malformed: a dead letter
+// lapsedForm is what is sent for a write whose key's deadline has passed. Where
+// the write itself set the deadline, the key is deleted by it. Otherwise the key
+// had the deadline from before, so that it is gone already, and anything the write
+// did would bring it back: a command that changes nothing stands in for it.
+func lapsedForm(e *entry) []byte {
+	args, _, err := resp.ParseCommand(e.write, nil)
+	if err != nil || len(args) == 0 {
+		return e.write // malformed: a dead letter
 	}
-	switch {
-	case bytes.EqualFold(args[0], []byte("pexpireat")),
-		bytes.EqualFold(args[0], []byte("set")) && len(args) == 5: // … PXAT deadline
-		return write
+	keys, err := keysOf(args)
+	if err != nil || len(keys) == 0 {
+		return e.write
 	}
-	return resp.AppendCommand(nil, []byte("EXISTS"), args[1])
+	key := args[keys[0]]
+	if e.sets {
+		return resp.AppendCommand(nil, []byte("PEXPIREAT"), key, strconv.AppendInt(nil, e.lapses, 10))
+	}
+	return resp.AppendCommand(nil, []byte("EXISTS"), key)
 }
 
 // Progress implements replay.Source.

@@ -253,3 +253,43 @@ func TestBlockedCallerIsFreed(t *testing.T) {
 		t.Fatal("BLPOP still waits on a server that is no primary")
 	}
 }
+
+// A transaction that rests on a deadline is kept with the state that it left; one
+// for which that can't be, because a key of it is too big, is refused.
+func TestTransactionOnADyingKey(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	g := redistest.StartT(t, redistest.Options{Replicas: 1})
+	c := open(t, g, &resilient.Options{Dir: t.TempDir(), MaxSeedFields: 10})
+	for i := range 11 {
+		check(t, c.HSet(ctx, "big", i, "v").Err())
+	}
+	const life = 3 * time.Second
+	check(t, c.Set(ctx, "limiter", 5, life).Err())
+	check(t, c.Set(ctx, "session", "ada", life).Err())
+	check(t, g.WaitSynced(ctx))
+	check(t, g.Cycle(ctx))
+	prolong := func(p redis.Pipeliner) error {
+		p.Incr(ctx, "limiter")
+		p.Expire(ctx, "session", time.Hour)
+		return nil
+	}
+	_, err := c.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		p.HSet(ctx, "big", "new", "v")
+		return prolong(p)
+	})
+	if !errors.Is(err, resilient.ErrKeyTooBig) || !resilient.SafeToRetry(err) {
+		t.Errorf("a transaction that can't be kept: %v, want ErrKeyTooBig", err)
+	}
+	check(t, pipelined(c.TxPipelined(ctx, prolong)))
+	redistest.Eventually(t, testPatience, "the deadline to pass", func() bool { return c.Exists(ctx, "limiter").Val() == 0 })
+	if v := c.Get(ctx, "session").Val(); v != "ada" {
+		t.Errorf("the session whose life was prolonged is %q", v)
+	}
+	check(t, g.PromoteOnly(ctx, 1))
+	flush(t, c)
+	r := g.Node(1).Client()
+	if n, v, ttl := r.Exists(ctx, "limiter").Val(), r.Get(ctx, "session").Val(), r.TTL(ctx, "session").Val(); n != 0 || v != "ada" || ttl < time.Minute {
+		t.Errorf("after the replay: limiter exists %d, session %q with %v left", n, v, ttl)
+	}
+}

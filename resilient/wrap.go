@@ -155,6 +155,9 @@ func newClient(base *redis.Options, o *Options, inner *redis.Client) (*Client, e
 	l.events = newEvents(l.options.Listener, l.log)
 	c, err := l.start(base)
 	if err != nil {
+		if l.nodes != nil {
+			l.nodes.spare(inner)
+		}
 		return nil, errors.Join(err, l.teardown())
 	}
 	if inner != nil {

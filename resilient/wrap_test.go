@@ -2,7 +2,9 @@ package resilient_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"slices"
 	"strings"
@@ -11,6 +13,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/noop"
 
 	"github.com/holdfast-cache/holdfast/internal/redistest"
 	"github.com/holdfast-cache/holdfast/resilient"
@@ -110,6 +114,32 @@ func testWrapAClient(t *testing.T, proto int) {
 	check(t, c.Close())
 	if err := inner.Ping(ctx).Err(); err == nil {
 		t.Error("the wrapped client is not closed")
+	}
+}
+
+// brokenProvider gives meters that make no gauges.
+type brokenProvider struct{ noop.MeterProvider }
+
+type brokenMeter struct{ noop.Meter }
+
+func (brokenProvider) Meter(string, ...metric.MeterOption) metric.Meter { return brokenMeter{} }
+
+func (brokenMeter) Float64ObservableGauge(string, ...metric.Float64ObservableGaugeOption) (metric.Float64ObservableGauge, error) {
+	return nil, errors.New("no gauge today")
+}
+
+// TestFailedWrapLeavesTheClient: after an error the client is its owner's.
+func TestFailedWrapLeavesTheClient(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	g := redistest.StartT(t, redistest.Options{})
+	for _, inner := range []redis.UniversalClient{redis.NewClient(&redis.Options{Addr: g.Node(0).Addr()}), ringOf(g.Addrs()...)} {
+		_, err := resilient.Wrap(inner, &resilient.Options{MeterProvider: brokenProvider{}, Logger: slog.New(slog.DiscardHandler)})
+		if err == nil || !strings.Contains(err.Error(), "no gauge today") {
+			t.Errorf("%T: %v", inner, err)
+		}
+		check(t, inner.Ping(ctx).Err())
+		check(t, inner.Close())
 	}
 }
 

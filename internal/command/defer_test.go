@@ -229,6 +229,7 @@ func TestServed(t *testing.T) {
 		"dump": "how a server keeps a value", "memory|usage": "how a server keeps a value",
 		"object|encoding": "how a server keeps a value", "object|freq": "how a server keeps a value",
 		"object|idletime": "how a server keeps a value", "object|refcount": "how a server keeps a value",
+		"digest": "a hash function that no server at hand can check", "sdiffcard": "no server at hand", "sunioncard": "no server at hand",
 		"bless|get": "no write that the overlay executes changes it",
 		"eval_ro":   "a script", "evalsha_ro": "a script", "fcall_ro": "a script",
 	}

@@ -153,13 +153,13 @@ func never([][]byte) bool { return false }
 // those of modules.
 const servedReads = `
 	exists type touch ttl pttl expiretime pexpiretime
-	get mget getex strlen getrange substr lcs digest
+	get mget getex strlen getrange substr lcs
 	getbit bitcount bitpos bitfield bitfield_ro
 	hget hmget hgetall hkeys hvals hlen hstrlen hexists hrandfield hscan
 	httl hpttl hexpiretime hpexpiretime
 	lrange lindex llen lpos
 	smembers sismember smismember scard srandmember sinter sunion sdiff
-	sintercard sunioncard sdiffcard sscan
+	sintercard sscan
 	zcard zcount zdiff zinter zintercard zlexcount zmscore zrandmember zrange zrangebylex
 	zrangebyscore zrank zrevrange zrevrangebylex zrevrangebyscore zrevrank zscan zscore zunion
 	xrange xrevrange xlen xread xpending xinfo|stream xinfo|groups xinfo|consumers

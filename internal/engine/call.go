@@ -88,12 +88,11 @@ type Setup struct {
 
 // Begin makes the call ready to Run.
 func (c *Call) Begin(s Setup) {
-	*c = Call{
-		cmd: s.Command, args: s.Args, keyArg: s.KeyArgs, keys: s.Keys, now: s.Now,
-		proto: s.Proto, server: s.Server, reply: s.Reply, foreign: s.Foreign,
-		misses: c.misses[:0],
-	}
-	c.changes = c.room[:0]
+	// Field by field: clearing the whole Call first costs a tenth of a SET.
+	c.cmd, c.args, c.keyArg, c.keys, c.now = s.Command, s.Args, s.KeyArgs, s.Keys, s.Now
+	c.proto, c.server, c.reply, c.foreign = s.Proto, s.Server, s.Reply, s.Foreign
+	c.failed, c.dirty, c.err, c.depends, c.waiting = false, false, nil, 0, false
+	c.misses, c.changes = c.misses[:0], c.room[:0]
 }
 
 // Run executes the command. Afterwards Err, Misses, Waiting, Failed and Reply

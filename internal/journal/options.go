@@ -83,6 +83,11 @@ type Options struct {
 	// back in such pieces. From 4 KiB to 1 GiB; default DefaultSegmentBytes.
 	SegmentBytes int64
 
+	// Committed, if set, is called by the writer after each commit, when Stats.Last
+	// covers it. It must be quick and not call the journal back. Without Dir a
+	// ticket is durable before that.
+	Committed func()
+
 	// fs replaces the operating system's files of the client's subdirectory.
 	fs func(filesystem) filesystem
 }

@@ -142,6 +142,9 @@ func (j *Journal) commit(b *batch) {
 	j.counts.commits++
 	j.mu.Unlock()
 	j.settle(b, nil)
+	if j.opts.Committed != nil {
+		j.opts.Committed()
+	}
 }
 
 // settle answers the callers of b and keeps its buffer for another batch.

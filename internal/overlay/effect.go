@@ -1,5 +1,7 @@
 package overlay
 
+import "errors"
+
 // effect looks at a write that was executed and not yet committed.
 func (x *call) effect() Effect {
 	f := Effect{At: x.now}
@@ -24,9 +26,10 @@ func (x *call) effectOnOne(f *Effect) {
 		return
 	}
 	f.Lapses = e.obj.ExpireAt()
-	if len(x.changes) > 0 && !x.changes[0].Replaced() {
+	if len(x.changes) > 0 {
 		before := x.changes[0].Before().ExpireAt()
-		if before != 0 && (f.Lapses == 0 || f.Lapses > before) {
+		f.Sets = f.Lapses != 0 && f.Lapses != before
+		if !x.changes[0].Replaced() && before != 0 && (f.Lapses == 0 || f.Lapses > before) {
 			f.Until = before
 		}
 	}
@@ -53,3 +56,23 @@ func (x *call) restore() (b []byte) {
 	}
 	return b
 }
+
+// unprotected refuses a write whose result rests on a deadline and cannot be kept
+// as commands, because a key of it is not wholly known: replayed after that
+// deadline it would do something else. The one exception is a single command that
+// moves the deadline of a big key; that its former deadline may pass first is a
+// limit of its own.
+func (x *call) unprotected(f *Effect) error {
+	if f.Until == 0 || len(f.Restore) > 0 || (x.alone && x.depends == 0) {
+		return nil
+	}
+	s := &x.steps[0]
+	for i := range x.refs {
+		if e := x.refs[i].e; x.refs[i].altered && (!e.is(flagKnown) || e.is(flagLost)) {
+			return baseUnknown(s, errLost)
+		}
+	}
+	return tooBig(s, errDeadline)
+}
+
+var errDeadline = errors.New("overlay: a deadline has to be kept together with a value that is not wholly known")

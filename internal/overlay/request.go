@@ -132,6 +132,11 @@ type Effect struct {
 	// Only one command on one key has it.
 	Lapses int64
 
+	// Sets says that the write itself set the deadline Lapses, or changed it: when
+	// that has passed the key must be deleted. Otherwise the key had it before and
+	// is gone by itself.
+	Sets bool
+
 	// Until is the earliest deadline that the result rests on without showing
 	// it, 0 if there is none: of one command on one key, the deadline that it
 	// took off or put off; of others, any deadline of a key they look at. From

@@ -319,7 +319,11 @@ func (o *Overlay) take(x *call, res *Result) error {
 		return fmt.Errorf("%w: %d of %d bytes are in use; raise the limit, or wait for a replay",
 			ErrFull, total-delta-costs, o.max)
 	}
-	seq, err := x.req.Commit(x.effect())
+	effect := x.effect()
+	if err := x.unprotected(&effect); err != nil {
+		return err
+	}
+	seq, err := x.req.Commit(effect)
 	if err != nil {
 		return err
 	}
