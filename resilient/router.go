@@ -343,7 +343,7 @@ func bindsConnection(ctx context.Context, s *side, cmd redis.Cmder, spec *comman
 			return false, err
 		}
 		defer q.free()
-		return q.class() == command.ClassSession || q.name == "himport", nil
+		return q.class() == command.ClassSession, nil
 	}
 	return spec.Session(), nil
 }

@@ -28,7 +28,7 @@ var classes = map[Class]string{
 		pfadd pfmerge
 		geoadd geosearchstore georadius georadiusbymember
 		sort
-		bless|clear bless|set himport|set
+		bless|clear bless|set
 		vadd vrem vsetattr
 		ardel ardelrange arinsert armset arring arseek arset
 		json.arrappend json.arrinsert json.arrtrim json.clear json.del json.forget json.merge
@@ -82,7 +82,7 @@ var classes = map[Class]string{
 		subscribe psubscribe ssubscribe unsubscribe punsubscribe sunsubscribe
 		monitor sync psync replconf
 		client|reply client|tracking client|caching client|capa client|import-source
-		himport|prepare himport|discard himport|discardall
+		himport|prepare himport|set himport|discard himport|discardall
 		script|debug`,
 
 	// The bare names of containers are here because the server answers them with
