@@ -113,7 +113,6 @@ accumulating:
 	ARSET k 0 v
 	ARINSERT k v
 	ARDEL k 0
-	HIMPORT SET k f v
 	BLESS SET k NO-EVICT
 	JSON.SET k $ 1
 	FT.SUGADD k s 1
@@ -357,6 +356,7 @@ admin:
 	FT.CREATE i
 	FT.CONFIG SET a b
 session:
+	HIMPORT SET k f v
 	HELLO 3
 	AUTH p
 	SELECT 1
