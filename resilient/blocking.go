@@ -38,6 +38,9 @@ func (r *router) readBlocking(ctx context.Context, q *request) (outcome, error) 
 			return out, nil
 		case <-tick.C:
 		}
+		if r.current().closed {
+			return outcome{}, ErrClosed
+		}
 		out, err = r.readLocal(ctx, q)
 	}
 	return out, err

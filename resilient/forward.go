@@ -202,19 +202,31 @@ func (r *router) forwardRead(ctx context.Context, cmd redis.Cmder, rt *route) er
 // server takes writes it goes in a form that a replica accepts, and what comes
 // back refused all the same is refused.
 func (r *router) readRemote(ctx context.Context, cmd redis.Cmder, q *request, rt *route) error {
-	if rt.write != nil || !q.spec.MayWrite() {
+	class := q.class()
+	switch {
+	case !q.spec.MayWrite(), rt.write != nil && class == command.ClassRead:
 		return r.forwardRead(ctx, cmd, rt)
+	case rt.write != nil:
+		return r.forwardWrite(ctx, cmd, rt) // CLIENT KILL and its like: once
 	}
 	var sent redis.Cmder = &once{cmd}
-	if name := q.spec.ReplicaName(); name != q.name && q.class() == command.ClassRead && !q.malformed {
+	if name := q.spec.ReplicaName(); name != q.name && class == command.ClassRead && !q.malformed {
 		sent = newRenamed(cmd, name)
 	}
 	err := rt.read.Process(ctx, sent)
+	if class == command.ClassRead && err != nil {
+		if next, final := r.nextReader(ctx, rt, err); final == nil {
+			cmd.SetErr(nil)
+			err = next.read.Process(ctx, sent)
+		} else {
+			err = fail(cmd, final)
+		}
+	}
 	if err != nil && faultOf(err) == faultNotWritable {
 		return fail(cmd, r.refuse(q, ErrNoPrimary, err))
 	}
-	if err != nil && faultOf(err).ambiguous() && q.class() != command.ClassRead && q.class() != command.ClassPassthrough {
-		return fail(cmd, r.doubt(q.name, q.class(), err))
+	if err != nil && faultOf(err).ambiguous() && class != command.ClassRead && class != command.ClassPassthrough {
+		return fail(cmd, r.doubt(q.name, class, err))
 	}
 	return err
 }
@@ -243,26 +255,36 @@ func (*renamed) NoRetry() bool { return true }
 // afterRead sends a read that no server answered to the next one, once the
 // topology has had a look.
 func (r *router) afterRead(ctx context.Context, cmd redis.Cmder, rt *route, err error) error {
-	f := faultOf(err)
-	if f != faultNone && r.current().closed {
-		return fail(cmd, ErrClosed) // a connection that is closed under a read has many errors
-	}
-	if f == faultNone || f == faultBusy || f == faultContext || ctx.Err() != nil {
-		return err
-	}
-	r.signal(rt.view.ReadFrom, f, err)
-	if r.monitor.WaitRound(ctx) != nil {
-		return err
-	}
-	next := r.current()
-	if next.closed {
-		return fail(cmd, ErrClosed)
-	}
-	if next.read == rt.read {
-		return err
+	next, err := r.nextReader(ctx, rt, err)
+	if err != nil {
+		return fail(cmd, err)
 	}
 	cmd.SetErr(nil)
 	return next.read.Process(ctx, cmd)
+}
+
+// nextReader returns the route to another server for a read that came back with
+// an error, once the topology has had a look; or the error that is final.
+func (r *router) nextReader(ctx context.Context, rt *route, err error) (*route, error) {
+	f := faultOf(err)
+	if f != faultNone && r.current().closed {
+		return nil, ErrClosed // a connection that is closed under a read has many errors
+	}
+	if f == faultNone || f == faultBusy || f == faultContext || ctx.Err() != nil {
+		return nil, err
+	}
+	r.signal(rt.view.ReadFrom, f, err)
+	if r.monitor.WaitRound(ctx) != nil {
+		return nil, err
+	}
+	next := r.current()
+	switch {
+	case next.closed:
+		return nil, ErrClosed
+	case next.read == rt.read:
+		return nil, err
+	}
+	return next, nil
 }
 
 // newBreaker makes the guard of the way to the primary: a row of writes without

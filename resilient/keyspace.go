@@ -18,28 +18,41 @@ import (
 // server says of the others, and what the overlay says of these. No key comes
 // twice, and none that was deleted.
 func (r *router) merge(ctx context.Context, cmd redis.Cmder, q *request, rt *route) error {
-	var reply []byte
-	var err error
+	for try := 0; ; try++ {
+		reply, err := r.merged(ctx, q, rt)
+		var answer redis.Error
+		switch {
+		case err == nil:
+			return r.side.deliver(ctx, cmd, reply)
+		case errors.Is(err, ErrPendingWrites):
+			return fail(cmd, r.refuse(q, errPendingKeys, nil))
+		case faultOf(err) == faultNone && errors.As(err, &answer): // the server found a fault in the arguments
+			return r.side.deliver(ctx, cmd, resp.AppendError(nil, answer.Error()))
+		case try == maxReaders:
+			return fail(cmd, err)
+		}
+		if rt, err = r.nextReader(ctx, rt, err); err != nil {
+			return fail(cmd, err)
+		}
+	}
+}
+
+// maxReaders bounds how many other servers are asked, one after the other.
+const maxReaders = 3
+
+// merged is one attempt of merge.
+func (r *router) merged(ctx context.Context, q *request, rt *route) ([]byte, error) {
 	switch q.name {
 	case "keys":
-		reply, err = r.mergeKeys(ctx, q, rt)
+		return r.mergeKeys(ctx, q, rt)
 	case "scan":
-		reply, err = r.mergeScan(ctx, q, rt)
+		return r.mergeScan(ctx, q, rt)
 	case "dbsize":
-		reply, err = r.mergeSize(ctx, rt)
+		return r.mergeSize(ctx, rt)
 	case "randomkey":
-		reply, err = r.mergeRandom(ctx, rt)
-	default:
-		return fail(cmd, r.refuse(q, errPendingKeys, nil))
+		return r.mergeRandom(ctx, rt)
 	}
-	var answer redis.Error
-	switch {
-	case errors.As(err, &answer): // the server found a fault in the arguments
-		return r.side.deliver(ctx, cmd, resp.AppendError(nil, answer.Error()))
-	case err != nil:
-		return r.afterRead(ctx, cmd, rt, err)
-	}
-	return r.side.deliver(ctx, cmd, reply)
+	return nil, errPendingKeys
 }
 
 // pendingKeys lists the existing keys with deferred writes that a filter takes.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -31,12 +30,8 @@ type journalSource struct {
 	reader   *journal.Reader
 	next     uint64 // the sequence that reader is at
 	progress replay.Progress
-	trimmed  chan struct{} // closed at the next Trim
-	dead     []uint64      // the newest dead letters, for who waits for their fate
+	fates    fates
 }
-
-// deadKept bounds journalSource.dead.
-const deadKept = 1 << 16
 
 func newJournalSource(
 	ctx context.Context, j *journal.Journal, o *overlay.Overlay, now func() time.Time, log *slog.Logger,
@@ -46,7 +41,7 @@ func newJournalSource(
 		ctx: ctx, journal: j, overlay: o, now: now, log: log,
 		reader: j.NewReader(1), next: 1,
 		progress: replay.Progress{Acked: p.Acked, ReplID: p.ReplID},
-		trimmed:  make(chan struct{}),
+		fates:    fates{trimmed: make(chan struct{})},
 	}
 }
 
@@ -137,7 +132,7 @@ func (s *journalSource) setAside(rec journal.Record, reason string) error {
 	if err := s.journal.DeadLetter(s.ctx, rec, reason); err != nil {
 		return err
 	}
-	s.bury(rec.Seq)
+	s.fates.bury(rec.Seq)
 	s.log.Warn("a deferred write is kept as a dead letter", slog.Uint64("seq", rec.Seq), slog.String("reason", reason))
 	return nil
 }
@@ -196,20 +191,10 @@ func (s *journalSource) DeadLetter(d replay.DeadLetter) error {
 	if err := s.journal.DeadLetter(s.ctx, records[0], reason); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	s.bury(d.Seq)
-	s.mu.Unlock()
+	s.fates.bury(d.Seq)
 	s.log.Warn("a deferred write was rejected and is kept as a dead letter",
 		slog.Uint64("seq", d.Seq), slog.String("reason", d.Reason.String()))
 	return nil
-}
-
-// bury remembers a dead letter. It needs the lock.
-func (s *journalSource) bury(seq uint64) {
-	s.dead = append(s.dead, seq)
-	if len(s.dead) > deadKept {
-		s.dead = slices.Clone(s.dead[deadKept/2:])
-	}
 }
 
 // Trim implements replay.Source.
@@ -222,43 +207,8 @@ func (s *journalSource) Trim(upTo uint64, _ bool) error {
 		s.log.Warn("the journal could not give disk back", slog.Any("error", err))
 	}
 	s.overlay.Trim(upTo)
-	s.progressed()
+	s.fates.progressed()
 	return s.rest()
-}
-
-// progressed wakes those who wait for the fate of a write.
-func (s *journalSource) progressed() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	close(s.trimmed)
-	s.trimmed = make(chan struct{})
-}
-
-// await waits until the entries have been trimmed. The error is that one is a
-// dead letter, or that the context or the client has ended.
-func (s *journalSource) await(ctx context.Context, seqs []uint64) error {
-	for {
-		s.mu.Lock()
-		trimmed, dead := s.trimmed, s.dead
-		s.mu.Unlock()
-		last := uint64(0)
-		for _, seq := range seqs {
-			if slices.Contains(dead, seq) {
-				return ErrDeadLettered
-			}
-			last = max(last, seq)
-		}
-		if last <= s.Bounds().Trimmed {
-			return nil
-		}
-		select {
-		case <-trimmed:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-s.ctx.Done():
-			return ErrClosed
-		}
-	}
 }
 
 // rest lets go of the segment that the reader is in when there is nothing left

@@ -2,10 +2,12 @@ package resilient
 
 import (
 	"context"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/holdfast-cache/holdfast/internal/command"
+	"github.com/holdfast-cache/holdfast/internal/resp"
 )
 
 // transaction sends a MULTI…EXEC as a whole, defers it as a whole, or refuses it
@@ -88,6 +90,9 @@ func (r *router) deferTx(ctx context.Context, cmds []redis.Cmder, cause error) (
 	if len(requests) == 0 {
 		return true, nil
 	}
+	if err := r.abortTx(ctx, cmds, requests); err != nil {
+		return true, err
+	}
 	w, err := r.newUnit(requests)
 	if err != nil {
 		return true, failAll(cmds, err)
@@ -104,6 +109,26 @@ func (r *router) deferTx(ctx context.Context, cmds []redis.Cmder, cause error) (
 		return true, failAll(cmds, lost)
 	}
 	return true, firstError(inner)
+}
+
+// abortTx answers a transaction that Redis would discard whole because it does not
+// even queue one of the commands: its number of arguments is wrong. nil if there is
+// no such command.
+func (r *router) abortTx(ctx context.Context, cmds []redis.Cmder, requests []*request) (aborted error) {
+	if !slices.ContainsFunc(requests, func(q *request) bool { return !q.spec.ArityAllows(q.args) }) {
+		return nil
+	}
+	discarded := resp.AppendError(nil, "EXECABORT Transaction discarded because of previous errors.")
+	for i, cmd := range cmds {
+		reply := discarded
+		if i > 0 && i <= len(requests) {
+			if q := requests[i-1]; !q.spec.ArityAllows(q.args) {
+				reply = resp.AppendError(nil, "ERR wrong number of arguments for '"+q.fullName()+"' command")
+			}
+		}
+		aborted = r.side.deliver(ctx, cmd, reply)
+	}
+	return aborted // of EXEC
 }
 
 // admitTx says why a command can't be part of a deferred transaction.

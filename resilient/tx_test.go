@@ -3,6 +3,7 @@ package resilient_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"testing"
 	"time"
@@ -291,5 +292,33 @@ func TestTransactionOnADyingKey(t *testing.T) {
 	r := g.Node(1).Client()
 	if n, v, ttl := r.Exists(ctx, "limiter").Val(), r.Get(ctx, "session").Val(), r.TTL(ctx, "session").Val(); n != 0 || v != "ada" || ttl < time.Minute {
 		t.Errorf("after the replay: limiter exists %d, session %q with %v left", n, v, ttl)
+	}
+}
+
+// A transaction with a command that Redis doesn't queue is discarded whole, in an
+// outage too, and each command hears what it would hear of a server.
+func TestTransactionThatIsDiscarded(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	_, c := inOutage(t, &resilient.Options{})
+	twin := redistest.StartT(t, redistest.Options{}).Node(0).Client()
+	run := func(c redis.Cmdable) string {
+		cmds, err := c.TxPipelined(ctx, func(p redis.Pipeliner) error {
+			p.Incr(ctx, "n")
+			p.SAdd(ctx, "s")
+			p.Set(ctx, "k", "v", 0)
+			return nil
+		})
+		said := fmt.Sprintf("%v, %v", err, redis.IsExecAbortError(err))
+		for _, cmd := range cmds {
+			said += fmt.Sprintf("; %v, %v", cmd.Err(), redis.IsExecAbortError(cmd.Err()))
+		}
+		return said
+	}
+	if want, got := run(twin), run(c); want != got {
+		t.Errorf("a server: %s\nin the outage: %s", want, got)
+	}
+	if n := c.Exists(ctx, "n", "k").Val(); n != 0 || c.Stats().Deferred != 0 {
+		t.Errorf("%d keys exist, %d writes were deferred", n, c.Stats().Deferred)
 	}
 }

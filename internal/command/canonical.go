@@ -7,12 +7,6 @@ import (
 	"time"
 )
 
-// ReplyError is an error reply's text.
-type ReplyError string
-
-// Error is the text.
-func (e ReplyError) Error() string { return string(e) }
-
 // errNoArguments says that there is no command at all.
 var errNoArguments = errors.New("command: no arguments, not even a name")
 

@@ -228,6 +228,20 @@ func findSub[T []byte | string](s *Spec, name T) *Spec {
 	return nil
 }
 
+// ArityAllows reports whether the number of args is one that a server accepts before
+// it looks at any of them: what it refuses here, it refuses to queue after MULTI.
+func (s *Spec) ArityAllows(args [][]byte) bool {
+	if s == nil {
+		return false
+	}
+	if len(s.subs) > 0 && len(args) > 1 {
+		if s = findSub(s, args[1]); s == nil {
+			return false
+		}
+	}
+	return s.arityAllows(len(args))
+}
+
 // arityAllows reports whether n arguments, the name included, are a number that
 // the server accepts before it looks at any of them.
 func (s *Spec) arityAllows(n int) bool {

@@ -60,9 +60,5 @@ func (ch *Change) Revert() {
 	ch.obj.mark = 0
 }
 
-// Move gives the record another object to put its state back into, for a user
-// that has copied the object.
-func (ch *Change) Move(to *Object) { ch.obj = to }
-
 // Plain reports whether the object's own fields are all that Revert puts back.
 func (ch *Change) Plain() bool { return len(ch.undo) == 0 }

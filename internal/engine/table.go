@@ -96,13 +96,3 @@ func fold(dst, name []byte) []byte {
 	}
 	return dst
 }
-
-// Commands lists the names of all commands, sorted.
-func Commands() []string {
-	names := make([]string, 0, len(commands))
-	for name := range commands {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}

@@ -4,7 +4,7 @@ import "math"
 
 const (
 	errNaNScore    = "ERR resulting score is not a number (NaN)"
-	errZAddNXXX    = "ERR XX and NX options at the same time are not compatible"
+	errZAddNXAndXX = "ERR XX and NX options at the same time are not compatible"
 	errZAddGTLT    = "ERR GT, LT, and/or NX options at the same time are not compatible"
 	errZAddIncrOne = "ERR INCR option supports a single increment-element pair"
 )
@@ -82,7 +82,7 @@ func (c *Call) zadd(f zaddFlags) {
 		c.Error(errSyntax)
 		return
 	case f.nx && f.xx:
-		c.Error(errZAddNXXX)
+		c.Error(errZAddNXAndXX)
 		return
 	case f.gt && f.nx, f.lt && f.nx, f.gt && f.lt:
 		c.Error(errZAddGTLT)
