@@ -87,11 +87,12 @@ func (r *router) commit(ctx context.Context, w *write) (outcome, error) {
 	}
 	r.deferring.Add(1)
 	defer r.deferring.Add(-1)
-	if err := w.canonical(r.now()); err != nil {
+	now := r.now()
+	if err := w.canonical(now); err != nil {
 		return outcome{}, err
 	}
-	for {
-		out, err := r.apply(ctx, w)
+	for at := now.UnixMilli(); ; at = 0 {
+		out, err := r.apply(ctx, w, at)
 		if err != errMoved { //nolint:errorlint // a private sentinel, never wrapped
 			return out, err
 		}
@@ -100,21 +101,23 @@ func (r *router) commit(ctx context.Context, w *write) (outcome, error) {
 
 // apply is one attempt of commit. It fails with errMoved when the topology
 // changed on the way: then the bases may be another time's, and the write may
-// belong to the network again.
-func (r *router) apply(ctx context.Context, w *write) (outcome, error) {
+// belong to the network again. now is the shard's time in Unix milliseconds, or 0
+// where the overlay is to read it.
+func (r *router) apply(ctx context.Context, w *write, now int64) (outcome, error) {
 	rt := r.current()
 	out := outcome{exact: !w.estimated}
 	res, err := r.overlay.Write(ctx, overlay.Request{
 		DB:       r.db,
 		Proto:    r.proto,
 		Commands: w.commands,
+		Now:      now,
 		OnlyHeld: rt.write != nil,
-		Commit: func(effect overlay.Effect) (uint64, error) {
+		Commit: func(effect *overlay.Effect) (uint64, error) {
 			if r.monitor.View().Epoch != rt.view.Epoch {
 				return 0, errMoved
 			}
 			var err error
-			out.ticket, err = r.journal.Append(w.record(r.db, effect))
+			out.ticket, err = r.journal.Append(w.record(r.db, *effect))
 			return out.ticket.Seq(), err
 		},
 	})

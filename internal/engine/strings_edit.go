@@ -2,7 +2,6 @@ package engine
 
 import (
 	"math"
-	"strconv"
 )
 
 const (
@@ -47,12 +46,13 @@ func (c *Call) incr(by int64) {
 		c.Error(errOverflow)
 		return
 	}
-	if by != 0 || !o.Exists() {
-		var room [20]byte
-		c.Change(o)
-		o.typ, o.str = TypeString, clone(strconv.AppendInt(room[:0], n, 10))
-	}
+	at := len(c.reply)
 	c.Int(n)
+	if by != 0 || !o.Exists() {
+		digits := c.reply[at+1 : len(c.reply)-2] // between the colon and the line's end
+		c.Change(o)
+		o.typ, o.str = TypeString, clone(digits)
+	}
 }
 
 func execIncrByFloat(c *Call) {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"slices"
+	"strings"
 )
 
 // Need is what a command must know of a key before it runs.
@@ -37,37 +38,88 @@ func (cmd *Command) arityAllows(n int) bool {
 	return n == cmd.Arity || (cmd.Arity < 0 && n >= -cmd.Arity)
 }
 
-// commands is the table by name; containers hold those whose first argument
-// names a subcommand.
-var (
-	commands   = makeCommands()
-	containers = makeContainers()
-)
+// commands holds the table by name.
+var commands = makeNames(slices.Concat(
+	keyCommands(), stringCommands(), bitmapCommands(), logCommands(),
+	hashCommands(), fieldCommands(), listCommands(), setCommands(),
+	zsetCommands(), geoCommands(), streamCommands(), sortCommands(),
+))
 
-func makeCommands() map[string]*Command {
-	all := slices.Concat(
-		keyCommands(), stringCommands(), bitmapCommands(), logCommands(),
-		hashCommands(), fieldCommands(), listCommands(), setCommands(),
-		zsetCommands(), geoCommands(), streamCommands(), sortCommands(),
-	)
-	m := make(map[string]*Command, len(all))
-	for i := range all {
-		m[all[i].Name] = &all[i]
-	}
-	return m
+// names finds commands by name: a hash table that folds letters as it goes,
+// because every command of an outage is looked up and a map would want its key
+// folded first.
+type names struct {
+	slots [namesSize]*Command // a name's own, or one of those that follow it
+	subs  [namesSize]bool     // by the hash of a container's name: it has subcommands
 }
 
-func makeContainers() map[string]bool {
-	m := make(map[string]bool)
-	for name := range commands {
-		if i := slices.Index([]byte(name), '|'); i >= 0 {
-			m[name[:i]] = true
+// namesSize leaves most slots empty, so that a name is rarely beside its own.
+const namesSize = 1 << 11
+
+func makeNames(all []Command) *names {
+	n := new(names)
+	for i := range all {
+		cmd := &all[i]
+		at := hashName(nameSeed, cmd.Name)
+		for n.slots[at%namesSize] != nil {
+			at++
+		}
+		n.slots[at%namesSize] = cmd
+		if container, _, ok := strings.Cut(cmd.Name, "|"); ok {
+			n.subs[hashName(nameSeed, container)%namesSize] = true
 		}
 	}
-	return m
+	return n
 }
 
-// longestName bounds the names that Lookup has to fold.
+// nameSeed, the start of hashName, and its prime are those of 32-bit FNV-1a.
+const nameSeed uint32 = 2166136261
+
+func hashName[T string | []byte](h uint32, name T) uint32 {
+	for i := range len(name) {
+		h = (h ^ uint32(lower(name[i]))) * 16777619
+	}
+	return h
+}
+
+func lower(ch byte) byte {
+	if 'A' <= ch && ch <= 'Z' {
+		ch += 'a' - 'A'
+	}
+	return ch
+}
+
+// find returns the command called name, or name|sub where sub is not nil.
+func (n *names) find(h uint32, name, sub []byte) *Command {
+	for ; ; h++ {
+		cmd := n.slots[h%namesSize]
+		if cmd == nil || isNamed(cmd.Name, name, sub) {
+			return cmd
+		}
+	}
+}
+
+func isNamed(full string, name, sub []byte) bool {
+	if sub != nil {
+		at := len(name)
+		return len(full) == at+1+len(sub) && full[at] == '|' && isFolded(full[:at], name) && isFolded(full[at+1:], sub)
+	}
+	return isFolded(full, name)
+}
+
+func isFolded(lowered string, name []byte) bool {
+	if len(lowered) != len(name) {
+		return false
+	}
+	for i := range name {
+		if lowered[i] != lower(name[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// longestName bounds the names that Lookup looks at.
 const longestName = 32
 
 // Lookup finds the command that args call, in any case of letters; nil when the
@@ -76,23 +128,12 @@ func Lookup(args [][]byte) *Command {
 	if len(args) == 0 || len(args[0]) > longestName {
 		return nil
 	}
-	var room [2*longestName + 1]byte
-	name := fold(room[:0], args[0])
-	if cmd := commands[string(name)]; cmd != nil || len(args) == 1 {
+	h := hashName(nameSeed, args[0])
+	if cmd := commands.find(h, args[0], nil); cmd != nil || len(args) == 1 {
 		return cmd // a container alone is no command
 	}
-	if len(args[1]) > longestName || !containers[string(name)] {
+	if len(args[1]) > longestName || !commands.subs[h%namesSize] {
 		return nil
 	}
-	return commands[string(fold(append(name, '|'), args[1]))]
-}
-
-func fold(dst, name []byte) []byte {
-	for _, ch := range name {
-		if 'A' <= ch && ch <= 'Z' {
-			ch += 'a' - 'A'
-		}
-		dst = append(dst, ch)
-	}
-	return dst
+	return commands.find(hashName(hashName(h, "|"), args[1]), args[0], args[1])
 }

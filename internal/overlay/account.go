@@ -47,6 +47,9 @@ func (o *Overlay) account(x *call, s *step, exact bool, before []byte, lapses in
 
 // owner finds the key of an object, going round from where the last one was.
 func (x *call) owner(refs []int, obj *engine.Object, hint *int) int {
+	if x.alone {
+		return 0
+	}
 	for range refs {
 		if at := refs[*hint]; &x.refs[at].e.obj == obj {
 			return at

@@ -9,9 +9,10 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
-func benchOverlay(b *testing.B, durable uint64) (*Overlay, func(Effect) (uint64, error)) {
+func benchOverlay(b *testing.B, durable uint64) (*Overlay, func(*Effect) (uint64, error)) {
 	b.Helper()
 	o, err := New(Options{Source: &fakeSource{}, MaxBytes: -1})
 	if err != nil {
@@ -19,7 +20,7 @@ func benchOverlay(b *testing.B, durable uint64) (*Overlay, func(Effect) (uint64,
 	}
 	o.Durable(durable)
 	var seq atomic.Uint64
-	return o, func(Effect) (uint64, error) {
+	return o, func(*Effect) (uint64, error) {
 		n := seq.Add(1)
 		if durable == 0 { // a journal that is 100 writes behind
 			o.Durable(max(n, 100) - 100)
@@ -28,9 +29,10 @@ func benchOverlay(b *testing.B, durable uint64) (*Overlay, func(Effect) (uint64,
 	}
 }
 
-// benchRequest is a request whose reply goes into a buffer of its own.
-func benchRequest(line string, commit func(Effect) (uint64, error)) Request {
-	return Request{Commands: []Command{commandOf(split(line))}, Commit: commit, Reply: make([]byte, 0, 4096)}
+// benchRequest is a request whose reply goes into a buffer of its own, by a
+// caller who has read the clock for purposes of his own, as the router does.
+func benchRequest(line string, commit func(*Effect) (uint64, error)) Request {
+	return Request{Commands: []Command{commandOf(split(line))}, Commit: commit, Reply: make([]byte, 0, 4096), Now: time.Now().UnixMilli()}
 }
 
 func BenchmarkWrite(b *testing.B) {
@@ -136,7 +138,7 @@ func fill(tb testing.TB, keys int) (*Overlay, uint64) {
 	before := heap()
 	o.Durable(math.MaxUint64)
 	var seq uint64
-	commit := func(Effect) (uint64, error) { seq++; return seq, nil }
+	commit := func(*Effect) (uint64, error) { seq++; return seq, nil }
 	for i := range keys {
 		_, err := o.Write(context.Background(), Request{Commit: commit, Commands: []Command{{
 			Args: [][]byte{[]byte("SET"), fmt.Appendf(nil, "key:%012d", i), fmt.Appendf(nil, "val:%012d", i)}, Keys: []int{1},

@@ -16,17 +16,17 @@ var errAgain = errors.New("overlay: again")
 
 // ref is one key of a call.
 type ref struct {
-	name  []byte // in the request's arguments, but for those of role roleLinked and roleForeign
-	hash  uint64
-	shard int
-	role  role
-	e     *entry // during an attempt; a new one if the key is not held
-	undo  int    // 1 + index of its record, during an attempt
+	name []byte // in the request's arguments, but for those of role roleLinked and roleForeign
+	hash uint64
+	e    *entry // during an attempt; a new one if the key is not held
+	undo int32  // 1 + index of its record, during an attempt
 
+	shard   uint8
+	role    role
 	altered bool // the attempt has changed it
+	fetch   bool // this call fetches the seed
 
 	f       *flight // the call's claim on a seed
-	fetch   bool    // this call fetches it
 	verdict error   // why the key cannot be seeded
 	guest   *guest  // what a source said of a key that is only read
 }
@@ -50,17 +50,15 @@ type guest struct {
 
 // step is one command of a call.
 type step struct {
-	cmd     *engine.Command
-	args    [][]byte
-	keyArgs []int
-	first   int // its place in keyOf: as many as it has key arguments
-	need    engine.Need
-	counter bool
+	*Command
+	cmd   *engine.Command
+	first int // its place in keyOf: as many as it has key arguments
+	need  engine.Need
 }
 
 // refs are the places of its keys among the call's, parallel to its key
 // arguments.
-func (s *step) refs(x *call) []int { return x.keyOf[s.first : s.first+len(s.keyArgs)] }
+func (s *step) refs(x *call) []int { return x.keyOf[s.first : s.first+len(s.Keys)] }
 
 // lone reports whether all its key arguments are one key.
 func (s *step) lone(x *call) bool {
@@ -92,7 +90,7 @@ type call struct {
 	keyOf []int // of each step's key arguments, one after the other, their refs
 	refs  []ref
 	index map[string]int // refs by name; nil while there are few
-	order []int          // the shards that are locked
+	order []uint8        // the shards that are locked
 
 	// What an attempt has done.
 	run      engine.Call
@@ -105,6 +103,7 @@ type call struct {
 	reply    []byte
 	failed   []bool
 	dirty    bool
+	effect   Effect
 	reserved int64 // bytes that were added to the overlay's for a write not yet committed
 	until    int64 // the earliest deadline that the result rests on
 	depends  int64
@@ -131,9 +130,9 @@ var calls = sync.Pool{New: func() any {
 }}
 
 // begin makes a call. No error but ErrNotServed and ErrInternal.
-func (o *Overlay) begin(r Request, write bool) (*call, error) {
+func (o *Overlay) begin(r *Request, write bool) (*call, error) {
 	x, _ := calls.Get().(*call)
-	x.o, x.req, x.start = o, r, len(r.Reply)
+	x.o, x.req, x.start = o, *r, len(r.Reply)
 	for i := range r.Commands {
 		c := &r.Commands[i]
 		cmd := engine.Lookup(c.Args)
@@ -144,9 +143,7 @@ func (o *Overlay) begin(r Request, write bool) (*call, error) {
 			x.end()
 			return nil, notServed("this command")
 		}
-		x.steps = append(x.steps, step{
-			cmd: cmd, args: c.Args, keyArgs: c.Keys, first: len(x.keyOf), need: cmd.Needs(c.Args), counter: c.Counter,
-		})
+		x.steps = append(x.steps, step{Command: c, cmd: cmd, first: len(x.keyOf), need: cmd.Needs(c.Args)})
 		role := roleNamed
 		if write && cmd.Write {
 			role |= roleWritten
@@ -242,7 +239,10 @@ func (o *Overlay) unlock(x *call) {
 // reports false when more keys must be locked: those that pending writes tie to
 // the call's. It needs the locks.
 func (o *Overlay) assemble(x *call) bool {
-	x.now = o.now().UnixMilli()
+	x.now, x.req.Now = x.req.Now, 0
+	if x.now == 0 {
+		x.now = o.now().UnixMilli()
+	}
 	x.reply, x.failed = x.req.Reply[:x.start], nil
 	x.dirty, x.running, x.waiting, x.until, x.depends = false, false, false, 0, 0
 	n := len(x.refs)
@@ -279,7 +279,7 @@ func (x *call) touch(at int) {
 	x.undo = append(x.undo, undo{
 		entry: e, before: e.obj, lastSeq: e.lastSeq, knot: e.knot, flags: e.flags,
 	})
-	r.undo = len(x.undo)
+	r.undo = int32(len(x.undo))
 }
 
 // revert takes back all that the attempt has done. An entry that a fault left in
@@ -320,7 +320,7 @@ func (x *call) dropOps() {
 
 // objectsOf are the objects of a step's keys, parallel to its key arguments.
 func (x *call) objectsOf(s *step) []*engine.Object {
-	if len(s.keyArgs) == 0 {
+	if len(s.Keys) == 0 {
 		return nil
 	}
 	from := len(x.objects)
@@ -336,7 +336,7 @@ func (x *call) objectsOf(s *step) []*engine.Object {
 func (x *call) execute(s *step) error {
 	x.objects = x.objects[:0]
 	x.run.Begin(engine.Setup{
-		Command: s.cmd, Args: s.args, KeyArgs: s.keyArgs, Keys: x.objectsOf(s), Now: x.now,
+		Command: s.cmd, Args: s.Args, KeyArgs: s.Keys, Keys: x.objectsOf(s), Now: x.now,
 		Proto: x.req.Proto, Server: x.o.serverHabits(), Reply: x.reply, Foreign: x.lookup,
 	})
 	x.running = true

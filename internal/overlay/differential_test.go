@@ -253,7 +253,7 @@ func (d *differ) step(args [][]byte) {
 	var res Result
 	var err error
 	if cmd.Write {
-		req.Commit = func(Effect) (uint64, error) { return d.r.j.commit(args) }
+		req.Commit = func(*Effect) (uint64, error) { return d.r.j.commit(args) }
 		res, err = d.r.o.Write(context.Background(), req)
 	} else {
 		res, err = d.r.o.Read(context.Background(), req)
@@ -281,7 +281,7 @@ func (d *differ) unit(gen *workload.Generator, n int) {
 		}
 	}
 	req := d.request(lines...)
-	req.Commit = func(f Effect) (seq uint64, err error) {
+	req.Commit = func(f *Effect) (seq uint64, err error) {
 		for i, args := range lines {
 			if engine.Lookup(args).Write && (f.Failed == nil || !f.Failed[i]) {
 				seq, err = d.r.j.commit(args)

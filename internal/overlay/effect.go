@@ -2,12 +2,13 @@ package overlay
 
 import "errors"
 
-// effect looks at a write that was executed and not yet committed.
-func (x *call) effect() Effect {
-	f := Effect{At: x.now}
+// judge sets the effect of a write that was executed and not yet committed.
+func (x *call) judge() {
+	f := &x.effect
+	*f = Effect{At: x.now}
 	if x.alone {
-		x.effectOnOne(&f)
-		return f
+		x.judgeOne()
+		return
 	}
 	if len(x.steps) > 1 {
 		f.Failed = x.failed
@@ -16,11 +17,11 @@ func (x *call) effect() Effect {
 	if f.Until != 0 {
 		f.Restore = x.restore()
 	}
-	return f
 }
 
-// effectOnOne is the effect of one command on one key.
-func (x *call) effectOnOne(f *Effect) {
+// judgeOne is judge for one command on one key.
+func (x *call) judgeOne() {
+	f := &x.effect
 	e := x.refs[0].e
 	if !e.is(flagKnown) || e.is(flagLost) || !e.obj.Exists() {
 		return
@@ -62,7 +63,8 @@ func (x *call) restore() (b []byte) {
 // deadline it would do something else. The one exception is a single command that
 // moves the deadline of a big key; that its former deadline may pass first is a
 // limit of its own.
-func (x *call) unprotected(f *Effect) error {
+func (x *call) unprotected() error {
+	f := &x.effect
 	if f.Until == 0 || len(f.Restore) > 0 || (x.alone && x.depends == 0) {
 		return nil
 	}

@@ -21,8 +21,8 @@ func (r *rig) effectOf(line string) Effect {
 	args := split(line)
 	_, err := r.o.Write(context.Background(), Request{
 		Commands: []Command{commandOf(args)},
-		Commit: func(f Effect) (uint64, error) {
-			got = f
+		Commit: func(f *Effect) (uint64, error) {
+			got = *f
 			return r.j.commit(args)
 		},
 	})

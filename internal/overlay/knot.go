@@ -65,18 +65,18 @@ func (k *knot) cut(from uint64) {
 
 // newOp copies a step of the call.
 func (x *call) newOp(s *step, order uint64) *op {
-	o := &op{order: order, at: x.now, keyArgs: slices.Clone(s.keyArgs), size: opOverhead}
+	o := &op{order: order, at: x.now, keyArgs: slices.Clone(s.Keys), size: opOverhead}
 	n := 0
-	for _, arg := range s.args {
+	for _, arg := range s.Args {
 		n += len(arg)
 	}
-	o.args = make([][]byte, len(s.args))
+	o.args = make([][]byte, len(s.Args))
 	room := make([]byte, 0, n)
-	for i, arg := range s.args {
+	for i, arg := range s.Args {
 		room = append(room, arg...)
 		o.args[i] = room[len(room)-len(arg):]
 	}
-	o.size += int64(n) + argOverhead*int64(len(s.args))
+	o.size += int64(n) + argOverhead*int64(len(s.Args))
 	return o
 }
 

@@ -257,7 +257,7 @@ func TestConcurrentEverything(t *testing.T) {
 // randomTraffic runs a command, or a few as a unit. No error but a refusal may
 // come of it.
 func randomTraffic(r *rig, gen *workload.Generator, rng *rand.Rand) Result {
-	req := Request{Commit: func(Effect) (uint64, error) { return r.j.commit(split("UNIT")) }}
+	req := Request{Commit: func(*Effect) (uint64, error) { return r.j.commit(split("UNIT")) }}
 	for range 1 + rng.IntN(8)/6 {
 		args := gen.Next()
 		if engine.Lookup(args) != nil {

@@ -337,7 +337,7 @@ func TestPanicsAreContained(t *testing.T) {
 	r.do("SET k v")
 	_, err := r.o.Write(context.Background(), Request{
 		Commands: []Command{commandOf(split("SET k secret"))},
-		Commit:   func(Effect) (uint64, error) { panic("secret") },
+		Commit:   func(*Effect) (uint64, error) { panic("secret") },
 	})
 	if !errors.Is(err, ErrInternal) || strings.Contains(err.Error(), "secret") {
 		t.Errorf("a panic in Commit: %v, want ErrInternal without the panic's text", err)
@@ -361,7 +361,7 @@ func TestOnlyHeld(t *testing.T) {
 		args := split(line)
 		_, err := r.o.Write(context.Background(), Request{
 			Commands: []Command{commandOf(args)}, OnlyHeld: true,
-			Commit: func(Effect) (uint64, error) { return r.j.commit(args) },
+			Commit: func(*Effect) (uint64, error) { return r.j.commit(args) },
 		})
 		return err
 	}

@@ -18,7 +18,7 @@ func (o *Overlay) Read(ctx context.Context, r Request) (Result, error) {
 	if len(r.Commands) != 1 {
 		return Result{}, fmt.Errorf("%w: a read of %d commands", ErrInternal, len(r.Commands))
 	}
-	x, err := o.begin(r, false)
+	x, err := o.begin(&r, false)
 	if err != nil {
 		return Result{}, err
 	}

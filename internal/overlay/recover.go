@@ -20,7 +20,7 @@ func (o *Overlay) Recover(seq uint64, db int, cmd Command, at, lapses int64) err
 	if seq == 0 {
 		return fmt.Errorf("%w: sequence 0 in recovery", ErrInternal)
 	}
-	x, err := o.begin(Request{DB: db, Commands: []Command{cmd}}, true)
+	x, err := o.begin(&Request{DB: db, Commands: []Command{cmd}}, true)
 	if err != nil {
 		return err
 	}

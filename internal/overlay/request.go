@@ -63,6 +63,11 @@ type Request struct {
 	DB    int
 	Proto int // 3 is RESP3, anything else RESP2
 
+	// Now is the time by the server's clock, in Unix milliseconds, if the caller
+	// has just read it; 0 asks Options.Now. An attempt that had to wait for the
+	// source asks anew.
+	Now int64
+
 	// Commands is one command, or several that are one unit: they are applied
 	// whole under the locks of all their keys, as by MULTI and EXEC, and are one
 	// record of the journal. A unit may hold reads.
@@ -84,8 +89,9 @@ type Request struct {
 	// may change something at the server, under the locks of the keys: it must
 	// be quick, do no I/O and not call the overlay. Sequences begin at 1 and
 	// rise with each call. Its error takes the write back and is returned as it
-	// is. The effect is what the journal must keep beside the write.
-	Commit func(Effect) (seq uint64, err error)
+	// is. The effect is what the journal must keep beside the write;
+	// it is the callback's only until it returns.
+	Commit func(*Effect) (seq uint64, err error)
 }
 
 // Result is the answer to a Request.
@@ -148,6 +154,12 @@ type Effect struct {
 	// after the write: encoded commands. It is empty while Until is 0, and when
 	// a value is not wholly known (unresolved, or above the seeding limit).
 	Restore []byte
+
+	// Reply is what the caller is answered, one encoded reply for each command,
+	// and Exact whether that rests on nothing unknown. Reply is the callback's only
+	// until it returns.
+	Reply []byte
+	Exact bool
 
 	// Failed says of a unit which of its commands answered an error and changed
 	// nothing; nil when none did.

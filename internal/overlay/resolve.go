@@ -37,7 +37,7 @@ func (o *Overlay) Resolve(ctx context.Context) (left int, err error) {
 
 // resolveKeys seeds what is unresolved of some keys.
 func (o *Overlay) resolveKeys(ctx context.Context, db int, names []string) error {
-	x, err := o.begin(Request{DB: db}, false)
+	x, err := o.begin(&Request{DB: db}, false)
 	if err != nil {
 		return err
 	}

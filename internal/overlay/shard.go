@@ -137,7 +137,7 @@ const forgetAll = math.MaxInt
 
 // shardOf is the shard of a key: by hash slot, so that what must be in one slot
 // is under one lock.
-func shardOf[T string | []byte](name T) int { return int(slot(name) % shardCount) }
+func shardOf[T string | []byte](name T) uint8 { return uint8(slot(name) % shardCount) }
 
 // slot is the hash slot of a key in Redis Cluster.
 func slot[T string | []byte](name T) uint16 {

@@ -229,7 +229,7 @@ func (r *rig) try(line string) (Result, error) {
 func (r *rig) run(ctx context.Context, db int, args [][]byte) (Result, error) {
 	req := Request{
 		DB: db, Commands: []Command{commandOf(args)},
-		Commit: func(Effect) (uint64, error) { return r.j.commit(args) },
+		Commit: func(*Effect) (uint64, error) { return r.j.commit(args) },
 	}
 	if cmd := engine.Lookup(args); cmd != nil && cmd.Write {
 		return r.o.Write(ctx, req)
@@ -245,8 +245,8 @@ func (r *rig) unit(lines ...string) (Result, Effect, error) {
 	for _, line := range lines {
 		req.Commands = append(req.Commands, commandOf(split(line)))
 	}
-	req.Commit = func(f Effect) (uint64, error) {
-		effect = f
+	req.Commit = func(f *Effect) (uint64, error) {
+		effect = *f
 		return r.j.commit(split("MULTI"))
 	}
 	res, err := r.o.Write(context.Background(), req)

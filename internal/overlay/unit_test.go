@@ -100,7 +100,7 @@ func TestUnitIsRefusedWhole(t *testing.T) {
 	// A fault of the engine: GET without a key it could find.
 	_, err := r.o.Write(context.Background(), Request{
 		Commands: []Command{commandOf(split("RPUSH l d")), {Args: split("GET k")}},
-		Commit:   func(Effect) (uint64, error) { return r.j.commit(nil) },
+		Commit:   func(*Effect) (uint64, error) { return r.j.commit(nil) },
 	})
 	if !errors.Is(err, ErrInternal) {
 		t.Errorf("a panicking command: %v, want ErrInternal", err)
@@ -360,7 +360,7 @@ func TestUnseen(t *testing.T) {
 	r.do("SADD other x")
 	unseen := Command{Args: split("EVALSHA sha 1 k"), Keys: []int{3}, Unseen: true}
 	res, err := r.o.Write(context.Background(), Request{
-		Commands: []Command{unseen}, Commit: func(Effect) (uint64, error) { return r.j.commit(unseen.Args) },
+		Commands: []Command{unseen}, Commit: func(*Effect) (uint64, error) { return r.j.commit(unseen.Args) },
 	})
 	if err != nil || res.Seq != 3 || res.Exact {
 		t.Fatalf("%+v, %v; want sequence 3, not exact", res, err)

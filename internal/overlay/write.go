@@ -15,7 +15,7 @@ func (o *Overlay) Write(ctx context.Context, r Request) (Result, error) {
 	if r.Commit == nil || len(r.Commands) == 0 {
 		return Result{}, fmt.Errorf("%w: a request without commands or Commit", ErrInternal)
 	}
-	x, err := o.begin(r, true)
+	x, err := o.begin(&r, true)
 	if err != nil {
 		return Result{}, err
 	}
@@ -228,7 +228,7 @@ func (o *Overlay) standing(x *call, s *step, res *Result) (exact bool, before []
 		case r.e.is(flagLost) && !erases:
 			return false, nil, baseUnknown(s, errLost)
 		case !r.e.is(flagKnown):
-			if s.counter && !o.estimate {
+			if s.Counter && !o.estimate {
 				return false, nil, baseUnknown(s, r.verdict)
 			}
 			exact = false
@@ -313,17 +313,21 @@ func (o *Overlay) take(x *call, res *Result) error {
 		x.undo[0].cost += cost
 		costs += cost
 	}
-	total := o.bytes.Add(delta + costs - freed)
+	var total int64
+	if change := delta + costs - freed; change != 0 {
+		total = o.bytes.Add(change)
+	}
 	x.reserved = delta + costs // given back with an error, also when the callback panics
 	if delta > 0 && o.max > 0 && total > o.max {
 		return fmt.Errorf("%w: %d of %d bytes are in use; raise the limit, or wait for a replay",
 			ErrFull, total-delta-costs, o.max)
 	}
-	effect := x.effect()
-	if err := x.unprotected(&effect); err != nil {
+	x.judge()
+	x.effect.Reply, x.effect.Exact = x.reply, res.Exact
+	if err := x.unprotected(); err != nil {
 		return err
 	}
-	seq, err := x.req.Commit(effect)
+	seq, err := x.req.Commit(&x.effect)
 	if err != nil {
 		return err
 	}
