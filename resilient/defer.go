@@ -113,6 +113,9 @@ func (r *router) apply(ctx context.Context, w *write, now int64) (outcome, error
 		Now:      now,
 		OnlyHeld: rt.write != nil,
 		Commit: func(effect *overlay.Effect) (uint64, error) {
+			if r.committing != nil {
+				r.committing()
+			}
 			if r.monitor.View().Epoch != rt.view.Epoch {
 				return 0, errMoved
 			}

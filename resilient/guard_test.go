@@ -11,10 +11,10 @@ import (
 	"github.com/holdfast-cache/holdfast/internal/redistest"
 )
 
-// gate is a clock that can stop one of its readers. A write reads it twice: when
-// its deadlines are made absolute, and under the locks of its keys.
+// gate is a clock that can stop one of its readers. A write reads it when its
+// deadlines are made absolute, before it takes the locks of its keys.
 type gate struct {
-	countdown atomic.Int32  // the reader that brings it to 0 is stopped
+	countdown atomic.Int32  // who brings it to 0 is stopped
 	stopped   chan struct{} // gets one then
 	release   chan struct{}
 }
@@ -23,11 +23,15 @@ func newGate() *gate {
 	return &gate{stopped: make(chan struct{}, 1), release: make(chan struct{})}
 }
 
-func (g *gate) now() time.Time {
+func (g *gate) pass() {
 	if g.countdown.Add(-1) == 0 {
 		g.stopped <- struct{}{}
 		<-g.release
 	}
+}
+
+func (g *gate) now() time.Time {
+	g.pass()
 	return time.Now()
 }
 
@@ -54,21 +58,27 @@ func TestWriteIsNotDeferredPastTheReturn(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	g := redistest.StartT(t, redistest.Options{Replicas: 1})
-	c, clock := openGated(t, g, Options{Nodes: g.Addrs()})
+	c, _ := openGated(t, g, Options{Nodes: g.Addrs()})
 	if err := g.Cycle(ctx); err != nil {
 		t.Fatal(err)
 	}
 	awaitState(t, c, StateNoPrimary)
 	tracked, receipt := WithReceipt(ctx)
-	clock.countdown.Store(2)
+	held := newGate()
+	c.backend.(*lifecycle).router.committing = held.pass
+	held.countdown.Store(1)
 	answer := make(chan error, 1)
 	go func() { answer <- c.Set(tracked, "k", "v", 0).Err() }()
-	<-clock.stopped
+	select {
+	case <-held.stopped:
+	case <-ctx.Done():
+		t.Fatal("the write did not reach its commit")
+	}
 	if err := g.Promote(ctx, 0); err != nil {
 		t.Fatal(err)
 	}
 	awaitState(t, c, StateHealthy)
-	close(clock.release)
+	close(held.release)
 	if err := <-answer; err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +118,11 @@ func TestWriteIsNotDeferredPastTheRelease(t *testing.T) {
 	clock.countdown.Store(1)
 	answer := make(chan error, 1)
 	go func() { answer <- c.Set(tracked, "k", "2", 0).Err() }()
-	<-clock.stopped
+	select {
+	case <-clock.stopped:
+	case <-ctx.Done():
+		t.Fatal("the write did not read the clock")
+	}
 	if err := g.Node(1).Resume(); err != nil {
 		t.Fatal(err)
 	}

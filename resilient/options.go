@@ -138,8 +138,8 @@ type Options struct {
 	// global one of OpenTelemetry, which does nothing until it is set.
 	MeterProvider metric.MeterProvider
 
-	// clock is where deadlines count from. Tests stop a write there, between its
-	// decision and the journal.
+	// clock is where deadlines count from. Tests stop a write there, after its
+	// decision.
 	clock func() time.Time
 }
 

@@ -60,6 +60,10 @@ type router struct {
 	accepted func() // tells the replay that an entry is durable
 	failed   func() // tells the keeper that the journal failed
 
+	// committing, if set, is called under the locks of a write's keys before it is
+	// committed. Tests stop it there.
+	committing func()
+
 	seed       string // the address that the application gave
 	db         int
 	proto      int
