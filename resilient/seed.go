@@ -61,7 +61,7 @@ func (s *seedSource) ask(ctx context.Context, read func(context.Context, *overla
 		if err != nil {
 			return err
 		}
-		addr := view.ReadFrom
+		addr := view.SeedFrom
 		if view.Live {
 			addr = view.Primary.Addr
 		}

@@ -6,8 +6,9 @@ import (
 )
 
 // chooseCandidate keeps the node from which an outage is seeded: none while Healthy, otherwise the
-// one chosen first, as all seeds of an outage come from one node, until it stops answering. While
-// Replaying none is chosen anew, as the primary can be read.
+// one chosen first, as all seeds of an outage come from one node, until it stops answering; one that
+// was left behind gives way as soon as there is a better one. While Replaying none is chosen anew, as
+// the primary can be read.
 func (t *turn) chooseCandidate() {
 	m := &t.m
 	if m.state == StateHealthy {
@@ -16,7 +17,8 @@ func (t *turn) chooseCandidate() {
 	}
 	if !m.candidate.IsZero() {
 		n := find(m.nodes, m.candidate)
-		if n != nil && n.Answered() && n.ID().same(m.candidate) && !n.Loading {
+		if n != nil && n.Answered() && n.ID().same(m.candidate) && !n.Loading &&
+			(m.follows(n) || m.state == StateReturning) {
 			return
 		}
 	}

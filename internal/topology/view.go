@@ -18,6 +18,10 @@ type View struct {
 	Candidate NodeID
 	// ReadFrom is the address to read from; "" when no node answers.
 	ReadFrom string
+	// SeedFrom is the address to read base values of writes from: ReadFrom, unless that node is
+	// known not to have followed the last primary, so that it lacks writes that others were told
+	// are done. "" when no node qualifies.
+	SeedFrom string
 	// Live tells that writes may go to the network, to Primary.
 	Live bool
 	// Epoch is raised at each change of state, primary or candidate.
@@ -41,6 +45,7 @@ func (m *Machine) View() *View {
 		Live: m.state.Live(), Epoch: m.epoch, Since: m.since, Nodes: m.nodes,
 		Diagnosis: m.diagnose(),
 	}
+	v.SeedFrom = m.seedFrom(v.ReadFrom)
 	if n := find(m.nodes, m.clockNode()); n != nil {
 		v.ClockSkew = n.Skew
 	}
@@ -52,6 +57,26 @@ func (m *Machine) clockNode() NodeID {
 		return m.primary
 	}
 	return m.candidate
+}
+
+// seedFrom is where seeds are read, given where reads go. A replica that was left behind when
+// another node was promoted still serves reads, of a time that is over: a counter that went on from
+// there would give its values a second time.
+func (m *Machine) seedFrom(addr string) string {
+	if m.state.Live() {
+		return addr
+	}
+	for i := range m.nodes {
+		if n := &m.nodes[i]; n.Answered() && n.Addr == addr && !m.follows(n) {
+			return ""
+		}
+	}
+	return addr
+}
+
+// follows reports whether a node that answers has been with the last primary, if there ever was one.
+func (m *Machine) follows(n *NodeReport) bool {
+	return len(m.lineage.heads) == 0 || n.of(m.lineage.heads)
 }
 
 // readFrom prefers the primary in use, then the candidate. Between a signal and the round after it
