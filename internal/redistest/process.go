@@ -25,13 +25,14 @@ import (
 //     its own process group: forks of the program, and itself.
 //   - The guard ignores polite signals: sent to both, they would leave the
 //     program without a guard. The program is started before that, because
-//     ignored signals are inherited.
+//     ignored signals are inherited, and reported after, so that nobody who knows
+//     of it can meet a guard that does not ignore them yet.
 //   - What the guard says about the end of its child has no place in the log.
 const guardScript = `
 "$@" </dev/null &
+trap '' HUP INT TERM
 echo $! >&3
 exec 3>&-
-trap '' HUP INT TERM
 exec 2>/dev/null
 read -r x
 kill -9 $!
