@@ -16,6 +16,8 @@ type backend interface {
 	state() ShardState
 	stats() Stats
 	flush(ctx context.Context) error
+	parked() []ParkedJournal
+	replayParked(ctx context.Context, id string) error
 	close() error
 }
 

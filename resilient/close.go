@@ -80,6 +80,10 @@ func (l *lifecycle) teardown() error {
 		l.monitor.Close()
 	}
 	l.cancel()
+	if l.running {
+		l.adopter.close()
+		l.lineage.close()
+	}
 	if l.drain != nil {
 		l.drain.close()
 	}

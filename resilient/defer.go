@@ -15,6 +15,8 @@ var (
 	errLive = errors.New("resilient: the shard is live")
 	// errMoved says that the topology changed while a write was being applied.
 	errMoved = errors.New("resilient: the topology changed")
+	// errNoRoom says that the write is to wait for room in the journal.
+	errNoRoom = errors.New("resilient: no room in the journal yet")
 
 	// The kinds of refusal that callers need not tell apart from others by value.
 	errPendingKey   = fmt.Errorf("%w: of its key", ErrPendingWrites)
@@ -80,8 +82,23 @@ func (r *router) readLocal(ctx context.Context, q *request) (outcome, error) {
 	return outcome{reply: res.Reply, exact: true}, nil
 }
 
-// commit applies a write and enqueues it.
+// commit applies a write and enqueues it. Where the options say so it waits for room
+// in the journal: without a lock, and without standing in the way of others.
 func (r *router) commit(ctx context.Context, w *write) (outcome, error) {
+	w.trace = traceOf(ctx)
+	for {
+		out, err := r.tryCommit(ctx, w)
+		if err != errNoRoom { //nolint:errorlint // a private sentinel, never wrapped
+			return out, err
+		}
+		if err := r.journal.AwaitRoom(ctx, w.size); err != nil {
+			return outcome{}, withCause(overlayError(err), ctx.Err())
+		}
+	}
+}
+
+// tryCommit is commit, but for the waiting.
+func (r *router) tryCommit(ctx context.Context, w *write) (outcome, error) {
 	if err := ctx.Err(); err != nil {
 		return outcome{}, err // as go-redis, which then sends nothing
 	}
@@ -119,8 +136,10 @@ func (r *router) apply(ctx context.Context, w *write, now int64) (outcome, error
 			if r.monitor.View().Epoch != rt.view.Epoch {
 				return 0, errMoved
 			}
+			rec := w.record(r.db, r.proto, effect)
+			w.size = int64(len(rec.Meta) + len(rec.Body))
 			var err error
-			out.ticket, err = r.journal.Append(w.record(r.db, *effect))
+			out.ticket, err = r.journal.Append(rec)
 			return out.ticket.Seq(), err
 		},
 	})
@@ -132,6 +151,8 @@ func (r *router) apply(ctx context.Context, w *write, now int64) (outcome, error
 	case errors.Is(err, journal.ErrFailed):
 		r.failed()
 		return outcome{}, ErrJournalFailed
+	case r.blocks && errors.Is(err, journal.ErrFull):
+		return outcome{}, errNoRoom
 	case err != nil:
 		return outcome{}, overlayError(err)
 	}
@@ -152,7 +173,7 @@ func (r *router) awaitCommit(ctx context.Context, name string, class command.Cla
 	if err == nil {
 		r.stats.deferred.Add(1)
 		r.overlay.Durable(out.ticket.Seq())
-		receiptOf(ctx).deferred(out.ticket.Seq(), out.exact, r.durability, r.replayed)
+		receiptOf(ctx).deferred(r.client, out.ticket.Seq(), out.exact, r.durability, r.replayed)
 		r.accepted()
 		return nil
 	}

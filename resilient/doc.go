@@ -76,6 +76,28 @@
 // An entry that the server rejects is kept as a dead letter and does not stop the
 // others.
 //
+// # Journals of other processes
+//
+// Options.Dir is shared by all processes of an application on a host: each has a
+// journal of its own below it. A client that starts takes over one that a dead
+// process left, and shows its writes again. What other dead processes left is adopted
+// by those that live, about once a minute while the shard is healthy: replayed once,
+// in its own order, under the dead one's fence.
+//
+// A journal is not replayed by itself but parked where its writes could do harm: when
+// its newest one is older than [Options.MaxReplayAge], or when the primary does not
+// descend from the servers that the dead process knew. [Client.Parked] lists what is
+// parked, Listener.JournalParked tells of it, and [Client.ReplayParked] or journalctl
+// confirm it. New writes go into another journal meanwhile. One case is different: when
+// a client started while no server answered, and the primary that then comes is a
+// stranger to what it took over, its own journal is parked, and writes go on being
+// deferred into it until it is confirmed or the process starts anew.
+//
+// What becomes of a deferred write is written down in a ledger beside the journal, and
+// its bytes are kept for [Options.LedgerRetention]: Receipt.ID names it for journalctl.
+// A full disk or a damaged journal never keeps a client from starting; [Stats] and
+// Listener.JournalProblem tell.
+//
 // # Limits at this time
 //
 // Deferral works for one standalone replication group: one seed address and

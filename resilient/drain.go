@@ -17,6 +17,8 @@ import (
 type drain struct {
 	ctx      context.Context // ends with the client
 	source   *journalSource
+	admit    func(context.Context) error // says why the journal may not be replayed, if so
+	settled  func()                      // told that the journal has been replayed
 	replayer *replay.Replayer
 	monitor  *topology.Monitor
 	events   *events
@@ -95,7 +97,10 @@ func (d *drain) replay(ctx context.Context, run, before *drainRun) {
 	d.mu.Lock()
 	d.active = run
 	d.mu.Unlock()
-	err := d.replayer.Run(ctx, replay.Target{Addr: run.primary.Addr, RunID: run.primary.RunID})
+	err := d.admit(ctx)
+	if err == nil {
+		err = d.replayer.Run(ctx, replay.Target{Addr: run.primary.Addr, RunID: run.primary.RunID})
+	}
 	d.mu.Lock()
 	drained, told := run.drained, run.told
 	d.mu.Unlock()
@@ -107,6 +112,7 @@ func (d *drain) replay(ctx context.Context, run, before *drainRun) {
 	}
 	switch {
 	case drained:
+		d.settled()
 		d.monitor.Drained(run.attempt)
 	case ctx.Err() == nil:
 		d.log.Warn("the replay stopped", slog.String("primary", run.primary.Addr), slog.Any("error", err))
@@ -130,7 +136,7 @@ func stopReason(err error) topology.StopReason {
 	switch {
 	case errors.Is(err, replay.ErrNotPrimary):
 		return topology.StopNotPrimary
-	case errors.Is(err, replay.ErrFenceAhead), errors.Is(err, replay.ErrRefused):
+	case errors.Is(err, replay.ErrFenceAhead), errors.Is(err, replay.ErrRefused), errors.Is(err, errParked):
 		return topology.StopParked
 	}
 	return topology.StopBroken
@@ -139,6 +145,7 @@ func stopReason(err error) topology.StopReason {
 // ready is the replayer's hook: the fence of the primary has been read.
 func (d *drain) ready(info replay.Ready) {
 	d.movedAt.Store(time.Now().UnixNano())
+	d.source.setPrimary(info.RunID)
 	d.mu.Lock()
 	run := d.active
 	tell := info.Pending && !run.told

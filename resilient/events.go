@@ -21,6 +21,16 @@ type Listener struct {
 	// ReplayEnd is called when the backlog is empty, or the replay stopped
 	// before that.
 	ReplayEnd func(ReplayEndInfo)
+	// JournalAdopted is called when the journal of a dead process is taken over,
+	// beside the client's own, and its replay begins.
+	JournalAdopted func(JournalAdoptedInfo)
+	// JournalDrained is called when an adopted journal has been replayed.
+	JournalDrained func(JournalDrainedInfo)
+	// JournalParked is called when the journal of an earlier process is found that is
+	// not replayed by itself: see Client.Parked.
+	JournalParked func(JournalParkedInfo)
+	// JournalProblem is called for each fault that is found in the journal directory.
+	JournalProblem func(JournalProblemInfo)
 }
 
 // StateInfo tells of a change of state.
@@ -64,6 +74,48 @@ func (i ReplayEndInfo) String() string {
 	return fmt.Sprintf("replay to %s done: %d replayed, %d dead-lettered", i.Primary, i.Replayed, i.DeadLettered)
 }
 
+// JournalAdoptedInfo tells of the journal of a dead process whose replay begins.
+type JournalAdoptedInfo struct {
+	ID             string // the name of its directory
+	Entries        int
+	Oldest, Newest time.Time // when the first and the last of its writes were accepted
+}
+
+// String is one line for logs.
+func (i JournalAdoptedInfo) String() string {
+	return fmt.Sprintf("journal %s adopted: %d entries from %s to %s", i.ID, i.Entries,
+		i.Oldest.UTC().Format(time.RFC3339), i.Newest.UTC().Format(time.RFC3339))
+}
+
+// JournalDrainedInfo tells of an adopted journal that has been replayed.
+type JournalDrainedInfo struct {
+	ID           string
+	Replayed     uint64 // entries executed
+	DeadLettered uint64 // entries that the server rejected
+	Took         time.Duration
+}
+
+// String is one line for logs.
+func (i JournalDrainedInfo) String() string {
+	return fmt.Sprintf("journal %s drained: %d replayed, %d dead-lettered", i.ID, i.Replayed, i.DeadLettered)
+}
+
+// JournalParkedInfo tells of a journal that waits for a decision.
+type JournalParkedInfo struct {
+	Journal ParkedJournal
+}
+
+// String is one line for logs.
+func (i JournalParkedInfo) String() string { return i.Journal.String() }
+
+// JournalProblemInfo tells of a fault in the journal directory.
+type JournalProblemInfo struct {
+	Problem string // a sentence, without keys and values
+}
+
+// String is one line for logs.
+func (i JournalProblemInfo) String() string { return i.Problem }
+
 // events tells the listener, in order, from one goroutine of its own.
 type events struct {
 	listener Listener
@@ -99,6 +151,26 @@ func (e *events) replayBegin(i ReplayBeginInfo) {
 func (e *events) replayEnd(i ReplayEndInfo) {
 	e.log.Info(i.String())
 	post(e, e.listener.ReplayEnd, i)
+}
+
+func (e *events) journalAdopted(i JournalAdoptedInfo) {
+	e.log.Info(i.String())
+	post(e, e.listener.JournalAdopted, i)
+}
+
+func (e *events) journalDrained(i JournalDrainedInfo) {
+	e.log.Info(i.String())
+	post(e, e.listener.JournalDrained, i)
+}
+
+func (e *events) journalParked(i JournalParkedInfo) {
+	e.log.Warn(i.String() + "; confirm it with Client.ReplayParked or journalctl, or discard it")
+	post(e, e.listener.JournalParked, i)
+}
+
+func (e *events) journalProblem(i JournalProblemInfo) {
+	e.log.Error(i.String())
+	post(e, e.listener.JournalProblem, i)
 }
 
 func post[T any](e *events, f func(T), info T) {

@@ -3,6 +3,7 @@ package resilient
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -77,7 +78,7 @@ func newGuarded(s shards, proto int, o *Options) (*Client, error) {
 
 // defers reports whether options are set that only mean something for deferral.
 func (o *Options) defers() bool {
-	return o.Dir != "" || len(o.Nodes) > 0 || len(o.Rules) > 0 || o.Policy != nil
+	return o.Dir != "" || len(o.Nodes) > 0 || len(o.Rules) > 0 || o.Policy != nil || o.OverflowPolicy != OverflowReject
 }
 
 // chain is the way of commands over several shards.
@@ -181,4 +182,10 @@ func (g *guarded) close() error {
 		g.closed = errors.Join(faults...)
 	})
 	return g.closed
+}
+
+func (g *guarded) parked() []ParkedJournal { return nil }
+
+func (g *guarded) replayParked(_ context.Context, id string) error {
+	return fmt.Errorf("%w: %s", ErrNotParked, id)
 }

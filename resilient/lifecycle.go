@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/holdfast-cache/holdfast/internal/engine"
+	"github.com/holdfast-cache/holdfast/internal/entry"
 	"github.com/holdfast-cache/holdfast/internal/journal"
 	"github.com/holdfast-cache/holdfast/internal/overlay"
 	"github.com/holdfast-cache/holdfast/internal/replay"
@@ -29,23 +30,30 @@ type lifecycle struct {
 	cancel  context.CancelFunc
 
 	events   *events
-	journal  *journal.Journal
-	problems []string
-	nodes    *nodeClients // for the application's commands
-	seeds    *nodeClients // for base values
+	problems *problems
+	parking  *parking
 	prober   *topology.Prober
-	replicas replicas // who must confirm what is replayed
+	keep     journal.Options // of the client's own journal, and of those it adopts
+	journal  *journal.Journal
+	found    ParkedJournal // what was in it, should it have to be parked
+	nodes    *nodeClients  // for the application's commands
+	seeds    *nodeClients  // for base values
+	replicas replicas      // who must confirm what is replayed
 	monitor  *topology.Monitor
 	overlay  *overlay.Overlay
+	lineage  *lineageKeeper
 	source   *journalSource
 	drain    *drain
 	replayer atomic.Pointer[replay.Replayer] // the drain's, for the journal, which is there before it
 	keeper   *keeper
+	adopter  *adopter
 	side     *side
 	router   *router
 	facade   *redis.Client
 	pubsub   *redis.Client
 	metrics  metric.Registration
+
+	running bool // lineage and adopter have begun
 
 	closing sync.Once
 	closed  error // of Close, set in closing
@@ -67,6 +75,9 @@ func NewClient(u *redis.UniversalOptions, o *Options) (*Client, error) {
 
 // start makes everything, and has the first look at the servers.
 func (l *lifecycle) start(base *redis.Options) (*Client, error) {
+	l.problems = &problems{events: l.events}
+	l.parking = newParking(l.events)
+	l.prober = topology.NewProber(base)
 	if err := l.openJournal(base); err != nil {
 		return nil, err
 	}
@@ -76,54 +87,10 @@ func (l *lifecycle) start(base *redis.Options) (*Client, error) {
 	var c *Client
 	c, l.facade = newClientOver(l, l.router.chain(), base.Protocol)
 	l.monitor.Start(l.ctx)
+	l.background()
 	var err error
 	l.metrics, err = registerMetrics(c, l.options.MeterProvider)
 	return c, err
-}
-
-// openJournal opens the journal and reports what it found. A journal that can't
-// be used is left as it is and never keeps a service from starting.
-func (l *lifecycle) openJournal(base *redis.Options) error {
-	o := l.options
-	group := o.Group
-	if group == "" {
-		group = base.Addr
-	}
-	j, found, err := journal.Open(journal.Options{
-		Dir:        o.Dir,
-		Target:     fmt.Sprintf("group %s db %d", group, base.DB),
-		Fsync:      journal.Fsync(o.Fsync),
-		MaxBytes:   o.MaxJournalBytes,
-		MaxEntries: int64(o.MaxEntries),
-		Committed: func() {
-			if r := l.replayer.Load(); r != nil {
-				r.Wake()
-			}
-		},
-	})
-	if err != nil {
-		return fmt.Errorf("resilient: Options.Dir: %w", err)
-	}
-	l.journal = j
-	for _, s := range found.Skipped {
-		l.problem(fmt.Sprintf("journal %s was left as it is: %v", s.Name, s.Err))
-	}
-	for _, name := range found.Damaged {
-		l.problem(fmt.Sprintf("journal file %s is damaged and is kept aside; what is whole in it is replayed", name))
-	}
-	if found.Lost > 0 {
-		l.problem(fmt.Sprintf("%d acknowledged writes were lost by damage to the journal", found.Lost))
-	}
-	if !found.Fresh {
-		l.log.Info("took over the journal of an earlier process",
-			slog.Int64("entries", found.Entries), slog.Int64("skipped_bytes", found.SkippedBytes))
-	}
-	return nil
-}
-
-func (l *lifecycle) problem(text string) {
-	l.problems = append(l.problems, text)
-	l.log.Error(text)
 }
 
 // build makes and wires the parts.
@@ -136,12 +103,12 @@ func (l *lifecycle) build(base *redis.Options) error {
 	single.ContextTimeoutEnabled = true
 	single.OnConnect = nil
 	l.seeds = newNodeClients(&single, nil)
-	l.prober = topology.NewProber(base)
 
 	l.router = &router{
 		journal: l.journal, nodes: l.nodes, seed: base.Addr, db: base.DB, proto: base.Protocol,
-		maxRetries: retries(base.MaxRetries),
-		clock:      o.clock, rules: newRulebook(o), learned: new(learned), durability: durabilityOf(o),
+		maxRetries: retries(base.MaxRetries), blocks: o.OverflowPolicy == OverflowBlock,
+		client: l.journal.ID().String(),
+		clock:  o.clock, rules: newRulebook(o), learned: new(learned), durability: durabilityOf(o),
 	}
 	l.router.newBreaker()
 	l.replicas.server = l.habits
@@ -155,6 +122,7 @@ func (l *lifecycle) build(base *redis.Options) error {
 		OnReplay: func(order topology.ReplayOrder) { l.drain.order(order) },
 		Logger:   l.log,
 	})
+	l.lineage = newLineageKeeper(l.ctx, l.journal, l.monitor, l.log)
 	l.router.monitor = l.monitor
 	l.router.route.Store(&route{view: l.monitor.View(), read: l.nodes.get(base.Addr)})
 	l.side = newSide(base.Protocol)
@@ -224,7 +192,7 @@ func (l *lifecycle) recover() error {
 		}
 	}
 	if unknown > 0 {
-		l.problem(fmt.Sprintf("%d journal entries hold commands that this version can't show before their replay", unknown))
+		l.problems.add(fmt.Sprintf("%d journal entries hold commands that this version can't show before their replay", unknown))
 	}
 	return nil
 }
@@ -232,24 +200,24 @@ func (l *lifecycle) recover() error {
 // recoverOne enters one entry; false when the overlay can't execute it. Where an
 // entry holds commands that restore its key, these make the key known at once.
 func (l *lifecycle) recoverOne(rec journal.Record) bool {
-	e, err := parseRecord(rec)
+	e, err := entry.Parse(rec.Meta, rec.Body)
 	if err != nil {
 		return false
 	}
-	commands := e.write
-	if len(e.restore) > 0 {
-		commands = e.restore
+	commands := e.Write
+	if len(e.Restore) > 0 {
+		commands = e.Restore
 	}
-	return eachCommand(commands, func(_ []byte, args [][]byte) error {
+	return entry.EachCommand(commands, func(_ []byte, args [][]byte) error {
 		keys, err := keysOf(args)
 		if err != nil {
 			return err
 		}
 		c := overlay.Command{Args: args, Keys: keys}
-		err = l.overlay.Recover(rec.Seq, rec.DB, c, rec.At.UnixMilli(), e.lapses)
+		err = l.overlay.Recover(rec.Seq, rec.DB, c, rec.At.UnixMilli(), e.Lapses)
 		if errors.Is(err, overlay.ErrNotServed) {
 			c.Unseen = true // deferred by a rule, such as a script
-			err = l.overlay.Recover(rec.Seq, rec.DB, c, rec.At.UnixMilli(), e.lapses)
+			err = l.overlay.Recover(rec.Seq, rec.DB, c, rec.At.UnixMilli(), e.Lapses)
 		}
 		return err
 	}) == nil
@@ -270,29 +238,34 @@ func (l *lifecycle) buildDrain(base *redis.Options) error {
 	o := l.options
 	l.source = newJournalSource(l.ctx, l.journal, l.overlay, l.router.now, l.log)
 	d := &drain{
-		ctx: l.ctx, source: l.source, monitor: l.monitor, events: l.events, log: l.log,
+		ctx: l.ctx, source: l.source, admit: l.admitReplay, settled: l.settled, monitor: l.monitor, events: l.events, log: l.log,
 		batch: replay.DefaultBatchEntries,
 	}
-	var err error
-	d.replayer, err = replay.New(replay.Options{
-		ClientID:    l.journal.ID().String(),
-		Source:      l.source,
+	ro := replay.Options{
 		Dial:        dialer(base),
 		Credentials: credentials(base),
 		DB:          base.DB,
 		Replicas:    func() []string { return l.replicas.promotable(l.monitor.View()) },
 		ReplicaAcks: o.ReplicaAcks,
 		AckBound:    o.ReplicaAckTimeout,
-		Hooks: replay.Hooks{
-			Ready: d.ready, Drained: d.drainedUpTo, Gap: d.gap, Paused: d.paused,
-		},
-	})
+	}
+	own := ro
+	own.ClientID, own.Source = l.journal.ID().String(), l.source
+	own.Hooks = replay.Hooks{Ready: d.ready, Drained: d.drainedUpTo, Gap: d.gap, Paused: d.paused}
+	var err error
+	d.replayer, err = replay.New(own)
 	if err != nil {
 		return fmt.Errorf("resilient: %w", err)
 	}
 	l.drain = d
+	if o.Dir != "" {
+		l.adopter = newAdopter(l, l.keep, ro)
+	}
 	l.replayer.Store(d.replayer)
 	l.keeper = newKeeper(l.ctx, l.journal, l.overlay, l.log)
+	if l.journal.Failure() != nil {
+		l.keeper.failed() // the disk had no room at the start
+	}
 	r := l.router
 	r.cutover = d
 	r.failed = l.keeper.failed
@@ -313,6 +286,16 @@ func (l *lifecycle) habits(server engine.Server) {
 		l.router.server.Store(&server)
 		l.overlay.SetServer(server)
 	}
+}
+
+// background starts what only looks after journals, once the servers are watched.
+func (l *lifecycle) background() {
+	if l.options.Dir == "" {
+		return
+	}
+	go l.lineage.run()
+	go l.adopter.run()
+	l.running = true
 }
 
 // pending is the monitor's question whether there is anything to replay.

@@ -12,7 +12,7 @@ import (
 // variable tells it what to be.
 const roleVariable = "HOLDFAST_TEST_ROLE"
 
-var roles = map[string]func() error{"writer": crashWriter, "successor": crashSuccessor}
+var roles = map[string]func() error{"writer": crashWriter, "successor": crashSuccessor, "adopter": crashAdopter}
 
 func TestMain(m *testing.M) {
 	role := os.Getenv(roleVariable)

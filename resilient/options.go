@@ -11,6 +11,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"go.opentelemetry.io/otel/metric"
+
+	"github.com/holdfast-cache/holdfast/internal/journal"
 )
 
 // Fsync is when a deferred write reaches the disk, as in Redis's appendfsync.
@@ -28,6 +30,19 @@ const (
 	FsyncNo
 )
 
+// Overflow is what becomes of a write for which the journal has no room.
+type Overflow uint8
+
+// The choices of Options.OverflowPolicy.
+const (
+	// OverflowReject refuses the write at once with ErrJournalFull. The default.
+	OverflowReject Overflow = iota
+	// OverflowBlock lets the write wait for room until its context ends, and then
+	// refuses it with ErrJournalFull. Give contexts a deadline: in an outage there
+	// is no room before the primary is back.
+	OverflowBlock
+)
+
 // Defaults of Options.
 const (
 	DefaultMaxJournalBytes   = 1 << 30
@@ -38,6 +53,8 @@ const (
 	DefaultProbeInterval     = time.Second
 	DefaultProbeTimeout      = 500 * time.Millisecond
 	DefaultReplicaAckTimeout = 5 * time.Second
+	DefaultLedgerRetention   = 24 * time.Hour
+	DefaultMaxReplayAge      = 24 * time.Hour
 )
 
 // Options are what this package adds to those of go-redis. The zero value, and
@@ -67,13 +84,28 @@ type Options struct {
 	// Without Dir it has no meaning.
 	Fsync Fsync
 
-	// MaxJournalBytes bounds the journal. A write beyond it is refused with
-	// ErrJournalFull. Default: 1 GiB.
+	// MaxJournalBytes bounds the journal. A write beyond it meets OverflowPolicy.
+	// Default: 1 GiB.
 	MaxJournalBytes int64
 
-	// MaxEntries bounds the number of deferred writes. A write beyond it is
-	// refused with ErrJournalFull. Default: 10 million.
+	// MaxEntries bounds the number of deferred writes. A write beyond it meets
+	// OverflowPolicy. Default: 10 million.
 	MaxEntries int
+
+	// OverflowPolicy is what becomes of a write for which the journal or its disk
+	// has no room; nothing is ever dropped to make some. Default: OverflowReject.
+	OverflowPolicy Overflow
+
+	// LedgerRetention is how long the account of a deferred write and its bytes are
+	// kept on disk after its end, within MaxJournalBytes: for journalctl, which tells
+	// what became of it. Room that new writes need is taken from them first.
+	// Default: 24 h; -1: not at all. Without Dir it has no meaning.
+	LedgerRetention time.Duration
+
+	// MaxReplayAge is the age of the newest write from which on the journal of an
+	// earlier process is not replayed by itself but parked: see Client.Parked.
+	// Default: 24 h; -1: no limit. Without Dir it has no meaning.
+	MaxReplayAge time.Duration
 
 	// MaxOverlayBytes bounds the memory for keys with deferred writes. A write
 	// beyond it is refused with ErrOverlayFull. Default: 256 MiB; -1: no bound.
@@ -141,6 +173,8 @@ type Options struct {
 	// clock is where deadlines count from. Tests stop a write there, after its
 	// decision.
 	clock func() time.Time
+	// adoptEvery is the time between two looks for the journals of dead processes.
+	adoptEvery time.Duration
 }
 
 // withDefaults returns a copy in which every zero value is its default.
@@ -157,6 +191,9 @@ func (o *Options) withDefaults() *Options {
 	orDefault(&out.ProbeInterval, DefaultProbeInterval)
 	orDefault(&out.ProbeTimeout, DefaultProbeTimeout)
 	orDefault(&out.ReplicaAckTimeout, DefaultReplicaAckTimeout)
+	orDefault(&out.LedgerRetention, DefaultLedgerRetention)
+	orDefault(&out.MaxReplayAge, DefaultMaxReplayAge)
+	orDefault(&out.adoptEvery, adoptEvery)
 	if out.clock == nil {
 		out.clock = time.Now
 	}
@@ -210,6 +247,20 @@ func (o *Options) Validate() error {
 	if err := validateRules(o.Rules); err != nil {
 		faults = append(faults, err)
 	}
+	if o.OverflowPolicy > OverflowBlock {
+		fault("Options.OverflowPolicy %d is none of OverflowReject, OverflowBlock", o.OverflowPolicy)
+	}
+	for _, f := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"LedgerRetention", o.LedgerRetention},
+		{"MaxReplayAge", o.MaxReplayAge},
+	} {
+		if f.value < -1 || f.value > 0 && f.value < time.Millisecond {
+			fault("Options.%s is %d ns; use -1 for none, 0 for the default, or a millisecond and more", f.name, int64(f.value))
+		}
+	}
 	if o.MaxOverlayBytes < -1 {
 		fault("Options.MaxOverlayBytes is negative; use -1 for no bound, 0 for the default")
 	}
@@ -235,6 +286,9 @@ func (o *Options) checkDir() error {
 		return fmt.Errorf("resilient: Options.Dir %s is a file; name a directory", o.Dir)
 	}
 	f, err := os.CreateTemp(o.Dir, ".probe-*")
+	if journal.IsPassing(err) {
+		return nil // a full disk keeps no service from starting
+	}
 	if err != nil {
 		return fmt.Errorf("resilient: Options.Dir is not writable; give the process the right to write there: %w", err)
 	}

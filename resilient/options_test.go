@@ -31,7 +31,7 @@ func TestNewClientReportsEveryFault(t *testing.T) {
 		&resilient.Options{
 			Nodes: []string{"no-port"}, Dir: file, Fsync: 7, MaxJournalBytes: -1, MaxEntries: -1,
 			MaxOverlayBytes: -2, MaxSeedBytes: -1, MaxSeedFields: -1, ProbeInterval: -1, ProbeTimeout: -1,
-			ReplicaAcks: -2, ReplicaAckTimeout: -1,
+			ReplicaAcks: -2, ReplicaAckTimeout: -1, OverflowPolicy: 7, LedgerRetention: -2, MaxReplayAge: 24,
 		})
 	if err == nil {
 		t.Fatal("no error")
@@ -39,6 +39,7 @@ func TestNewClientReportsEveryFault(t *testing.T) {
 	for _, want := range []string{
 		"Addrs[0]", "Addrs[1]", "DB", "MasterName", "Nodes[0]", "Dir", "Fsync", "MaxJournalBytes", "MaxEntries",
 		"MaxOverlayBytes", "MaxSeedBytes", "MaxSeedFields", "ProbeInterval", "ProbeTimeout", "ReplicaAcks", "ReplicaAckTimeout",
+		"OverflowPolicy", "LedgerRetention", "MaxReplayAge",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%s is not reported in:\n%v", want, err)

@@ -41,6 +41,9 @@ var classReasons = map[command.Class]string{
 
 // reasonOf says why a command of a class is refused, and what to do.
 func reasonOf(kind error, class command.Class) string {
+	if b, ok := kind.(*because); ok { //nolint:errorlint // made here, never wrapped
+		kind = b.kind
+	}
 	if text, ok := reasons[kind]; ok {
 		return text
 	}

@@ -68,6 +68,7 @@ type Receipt struct {
 	mu         sync.Mutex // guards what follows
 	outcome    Outcome
 	seqs       []uint64 // ascending but for concurrent calls
+	client     string   // the journal's client id
 	durability Durability
 	estimated  bool
 	await      func(context.Context, []uint64) error
@@ -99,6 +100,18 @@ func (r *Receipt) Seq() uint64 {
 		return 0
 	}
 	return slices.Max(r.seqs)
+}
+
+// ID names the last deferred write for ever, as "<client id>-<seq>": in the ledger,
+// for journalctl and in reports. It is empty when nothing was deferred.
+func (r *Receipt) ID() string {
+	seq := r.Seq()
+	if seq == 0 {
+		return ""
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return fmt.Sprintf("%s-%d", r.client, seq)
 }
 
 // Deferred is the number of journal entries made.
@@ -149,7 +162,7 @@ func receiptOf(ctx context.Context) *Receipt {
 }
 
 // deferred enters an accepted write.
-func (r *Receipt) deferred(seq uint64, exact bool, d Durability, await func(context.Context, []uint64) error) {
+func (r *Receipt) deferred(client string, seq uint64, exact bool, d Durability, await func(context.Context, []uint64) error) {
 	if r == nil {
 		return
 	}
@@ -157,7 +170,7 @@ func (r *Receipt) deferred(seq uint64, exact bool, d Durability, await func(cont
 	defer r.mu.Unlock()
 	r.outcome = max(r.outcome, OutcomeDeferred)
 	r.seqs = append(r.seqs, seq)
-	r.durability = d
+	r.client, r.durability = client, d
 	r.estimated = r.estimated || !exact
 	r.await = await
 }

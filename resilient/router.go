@@ -55,6 +55,8 @@ type router struct {
 	learned    *learned
 	server     atomic.Pointer[engine.Server] // the oldest of the servers
 	durability Durability
+	client     string                                // the journal's client id
+	blocks     bool                                  // a write waits for room in the journal
 	replayed   func(context.Context, []uint64) error // waits for the fate of entries
 
 	accepted func() // tells the replay that an entry is durable

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/holdfast-cache/holdfast/internal/entry"
 	"github.com/holdfast-cache/holdfast/internal/journal"
 	"github.com/holdfast-cache/holdfast/internal/overlay"
 	"github.com/holdfast-cache/holdfast/internal/replay"
@@ -17,11 +18,13 @@ import (
 )
 
 // journalSource is the journal as the replay reads it. Trimming an entry
-// releases its keys from the overlay: there is no other way for them to leave.
+// releases its keys from the overlay: there is no other way for them to leave. An
+// adopted journal has none there, and no overlay.
 type journalSource struct {
 	ctx     context.Context // ends with the client
 	journal *journal.Journal
-	overlay *overlay.Overlay
+	overlay *overlay.Overlay // nil for an adopted journal
+	account account
 	log     *slog.Logger
 	now     func() time.Time // the server's
 	expired atomic.Uint64    // entries whose deadline passed before they were sent
@@ -89,32 +92,37 @@ func (s *journalSource) Read(dst []replay.Entry, after uint64, maxEntries, maxBy
 // key; or nothing, where the write's own has. Then, and for a record that can't
 // be read, an entry still stands in for it, so that the fence counts it.
 func (s *journalSource) appendEntries(dst []replay.Entry, rec journal.Record) ([]replay.Entry, error) {
-	e, err := parseRecord(rec)
+	e, err := entry.Parse(rec.Meta, rec.Body)
 	now := s.now()
 	switch {
-	case err != nil:
-		return append(dst, replay.Entry{Seq: rec.Seq, Cmd: rec.Body}), nil // malformed: a dead letter
-	case e.stale(now):
+	case err != nil: // of a later version, perhaps: to send it as it stands could do anything
+		if err := s.setAside(rec, "this version can't read it"); err != nil {
+			return dst, err
+		}
+		return append(dst, replay.Entry{Seq: rec.Seq, Cmd: standIn, Repeatable: true, Uncounted: true}), nil
+	case e.Stale(now):
 		if err := s.setAside(rec, "its use had ended before it could be replayed"); err != nil {
 			return dst, err
 		}
 		return append(dst, replay.Entry{Seq: rec.Seq, Cmd: standIn, Repeatable: true, Uncounted: true}), nil
-	case e.lapsed(now):
-		s.expired.Add(1)
+	case e.Lapsed(now):
+		if s.account.expire(rec.Seq) { // not again when it is read again
+			s.expired.Add(1)
+		}
 		return append(dst, replay.Entry{Seq: rec.Seq, Cmd: lapsedForm(&e), Repeatable: true, Uncounted: true}), nil
 	}
-	commands := e.write
-	restored := !e.stands(now)
+	commands := e.Write
+	restored := !e.Stands(now)
 	if restored {
-		commands = e.restore
+		commands = e.Restore
 	}
 	start := len(dst)
-	err = eachCommand(commands, func(cmd []byte, _ [][]byte) error {
+	err = entry.EachCommand(commands, func(cmd []byte, _ [][]byte) error {
 		dst = append(dst, replay.Entry{
 			Seq: rec.Seq, Cmd: cmd, Uncounted: len(dst) > start,
 			// A unit of several is as repeatable as its commands only where these
 			// don't build on each other, which is not looked into.
-			Repeatable: restored || e.repeatable,
+			Repeatable: restored || e.Repeatable,
 		})
 		return nil
 	})
@@ -133,6 +141,7 @@ func (s *journalSource) setAside(rec journal.Record, reason string) error {
 		return err
 	}
 	s.fates.bury(rec.Seq)
+	s.enter(journal.Fate{From: rec.Seq, To: rec.Seq, Outcome: journal.OutcomeDeadLettered, Detail: reason})
 	s.log.Warn("a deferred write is kept as a dead letter", slog.Uint64("seq", rec.Seq), slog.String("reason", reason))
 	return nil
 }
@@ -141,18 +150,18 @@ func (s *journalSource) setAside(rec journal.Record, reason string) error {
 // the write itself set the deadline, the key is deleted by it. Otherwise the key
 // had the deadline from before, so that it is gone already, and anything the write
 // did would bring it back: a command that changes nothing stands in for it.
-func lapsedForm(e *entry) []byte {
-	args, _, err := resp.ParseCommand(e.write, nil)
+func lapsedForm(e *entry.Entry) []byte {
+	args, _, err := resp.ParseCommand(e.Write, nil)
 	if err != nil || len(args) == 0 {
-		return e.write // malformed: a dead letter
+		return e.Write // malformed: a dead letter
 	}
 	keys, err := keysOf(args)
 	if err != nil || len(keys) == 0 {
-		return e.write
+		return e.Write
 	}
 	key := args[keys[0]]
-	if e.sets {
-		return resp.AppendCommand(nil, []byte("PEXPIREAT"), key, strconv.AppendInt(nil, e.lapses, 10))
+	if e.Sets {
+		return resp.AppendCommand(nil, []byte("PEXPIREAT"), key, strconv.AppendInt(nil, e.Lapses, 10))
 	}
 	return resp.AppendCommand(nil, []byte("EXISTS"), key)
 }
@@ -192,13 +201,16 @@ func (s *journalSource) DeadLetter(d replay.DeadLetter) error {
 		return err
 	}
 	s.fates.bury(d.Seq)
+	// The server's words may quote the write: they are beside the letter alone.
+	s.enter(journal.Fate{From: d.Seq, To: d.Seq, Outcome: journal.OutcomeDeadLettered, Detail: d.Reason.String()})
 	s.log.Warn("a deferred write was rejected and is kept as a dead letter",
 		slog.Uint64("seq", d.Seq), slog.String("reason", d.Reason.String()))
 	return nil
 }
 
 // Trim implements replay.Source.
-func (s *journalSource) Trim(upTo uint64, _ bool) error {
+func (s *journalSource) Trim(upTo uint64, confirmed bool) error {
+	s.settle(upTo, confirmed)
 	if err := s.journal.Trim(s.ctx, upTo); err != nil {
 		if s.ctx.Err() != nil || errors.Is(err, journal.ErrClosed) {
 			return err
@@ -206,7 +218,9 @@ func (s *journalSource) Trim(upTo uint64, _ bool) error {
 		// The entries count as trimmed; only their disk is not free yet.
 		s.log.Warn("the journal could not give disk back", slog.Any("error", err))
 	}
-	s.overlay.Trim(upTo)
+	if s.overlay != nil {
+		s.overlay.Trim(upTo)
+	}
 	s.fates.progressed()
 	return s.rest()
 }

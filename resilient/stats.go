@@ -22,8 +22,18 @@ type Stats struct {
 	DeadLettered uint64 // entries kept aside, including those of earlier runs
 	Unconfirmed  uint64 // entries given up waiting for: fewer replicas than asked for have them
 
-	// JournalProblems are the faults met when the journal directory was
-	// opened, a sentence each: damaged or foreign journals left intact.
+	// Adopted is the number of journals of dead processes that this client has
+	// replayed beside its own. Their writes count in Replayed, Expired, DeadLettered and
+	// Unconfirmed; AdoptedEntries are those of the one under way that are still to go.
+	Adopted        uint64
+	AdoptedEntries int
+	// Parked is the number of journals that wait for a decision: see Client.Parked.
+	Parked int
+	// RetainedBytes are on disk for the ledger alone: see Options.LedgerRetention.
+	RetainedBytes int64
+
+	// JournalProblems are the faults met in the journal directory, a sentence each:
+	// damaged or foreign journals left intact.
 	JournalProblems []string
 }
 
@@ -48,7 +58,15 @@ func (l *lifecycle) stats() Stats {
 		InDoubt:  l.router.stats.inDoubt.Load(),
 		Replayed: rs.Replayed, Unconfirmed: rs.Unconfirmed, DeadLettered: js.Dead,
 		Expired:         l.source.expired.Load(),
-		JournalProblems: append([]string(nil), l.problems...),
+		Parked:          l.parking.count(),
+		RetainedBytes:   js.Retained,
+		JournalProblems: l.problems.list(),
+	}
+	if js.LedgerErr != nil {
+		s.JournalProblems = append(s.JournalProblems, "the ledger can't be written: "+js.LedgerErr.Error())
+	}
+	if l.adopter != nil {
+		l.adopter.stats(&s)
 	}
 	if !js.Oldest.IsZero() {
 		s.OldestAge = max(0, time.Since(js.Oldest))

@@ -85,6 +85,18 @@ var metricDefs = []metricDef{
 		"holdfast.writes.unconfirmed", "{write}", metricCounter, "Replayed writes that fewer replicas confirmed than asked for.",
 		func(s Stats) float64 { return float64(s.Unconfirmed) },
 	},
+	{
+		"holdfast.journals.adopted", "{journal}", metricCounter, "Journals of dead processes that were replayed.",
+		func(s Stats) float64 { return float64(s.Adopted) },
+	},
+	{
+		"holdfast.journals.parked", "{journal}", metricGauge, "Journals of earlier processes that wait for a decision.",
+		func(s Stats) float64 { return float64(s.Parked) },
+	},
+	{
+		"holdfast.journal.retained", "By", metricGauge, "Size of replayed writes that are kept for the ledger.",
+		func(s Stats) float64 { return float64(s.RetainedBytes) },
+	},
 }
 
 // registerMetrics announces the metrics. They are read when a reader collects

@@ -9,7 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/holdfast-cache/holdfast/internal/command"
-	"github.com/holdfast-cache/holdfast/internal/journal"
+	"github.com/holdfast-cache/holdfast/internal/entry"
 	"github.com/holdfast-cache/holdfast/internal/overlay"
 	"github.com/holdfast-cache/holdfast/internal/resp"
 )
@@ -24,6 +24,10 @@ type write struct {
 	reply     []byte // the answer that a rule gives in place of Redis's
 	estimated bool   // the reply can't be exact, whatever is known
 	fixed     bool   // canonical has been called
+
+	trace entry.Trace          // the caller's span
+	size  int64                // of the record, once it has been made
+	meta  [entry.MetaSize]byte // the record's Meta, until the journal has copied it
 }
 
 // newWrite makes the write of a single command.
@@ -113,23 +117,6 @@ func (w *write) canonical(now time.Time) error {
 // keysOf are the indexes of the arguments that are keys.
 func keysOf(args [][]byte) ([]int, error) {
 	return command.Lookup(string(args[0])).AppendKeys(nil, len(args), func(i int) string { return string(args[i]) })
-}
-
-// record is what the journal keeps of the write.
-func (w *write) record(db int, effect overlay.Effect) journal.Record {
-	body := w.bodies[0]
-	if len(w.commands) > 1 {
-		body = nil
-		for i := range w.commands {
-			// A command of a transaction that failed has changed nothing, and those
-			// that only read have nothing to change.
-			if (effect.Failed == nil || !effect.Failed[i]) && command.Lookup(string(w.commands[i].Args[0])).MayWrite() {
-				body = append(body, w.bodies[i]...)
-			}
-		}
-	}
-	repeatable := len(w.commands) == 1 && repeatable(w.commands[0].Args)
-	return newRecord(db, body, repeatable, w.useful, effect)
 }
 
 func repeatable(args [][]byte) bool { return command.Lookup(string(args[0])).Repeatable(args) }

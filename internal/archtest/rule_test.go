@@ -35,15 +35,20 @@ var rules = map[string]rule{
 	".": {test: []string{"resilient"}},
 	"resilient": {
 		code: []string{
-			"internal/command", "internal/journal", "internal/overlay",
+			"internal/command", "internal/entry", "internal/journal", "internal/overlay",
 			"internal/replay", "internal/resp", "internal/topology", "internal/engine",
 		},
 		test: []string{"internal/semantics", "internal/workload"},
+	},
+	"resilient/journalctl": {
+		code: []string{"internal/command", "internal/entry", "internal/journal", "internal/replay", "internal/resp"},
+		test: []string{"resilient"},
 	},
 	"internal/archtest":    {},
 	"internal/command":     {test: []string{"internal/resp"}},
 	"internal/command/gen": {code: []string{"internal/command", "internal/resp"}},
 	"internal/journal":     {},
+	"internal/entry":       {code: []string{"internal/resp"}},
 	"internal/engine":      {code: []string{"internal/resp"}, test: []string{"internal/command", "internal/workload"}},
 	"internal/overlay":     {code: []string{"internal/engine", "internal/resp"}, test: []string{"internal/command", "internal/workload"}},
 	"internal/redistest":   {code: []string{"internal/resp"}},

@@ -2,12 +2,13 @@ package journal
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +20,8 @@ type damaged struct {
 	names    []string          // segments
 	clean    map[string][]byte // all files
 	want     map[string]bool   // "sequence:body" of every record
-	total    int
+	total    int               // of those above trimmed
+	trimmed  uint64
 }
 
 func newDamaged(t *testing.T, batches, each int) *damaged {
@@ -96,14 +98,19 @@ func (d *damaged) check(t *testing.T, what string) (missing int, rec *Recovery) 
 		if !d.want[entry] {
 			t.Fatalf("%s: a record that nobody wrote: %q", what, entry)
 		}
-		var seq uint64
-		if _, err := fmt.Sscanf(entry, "%d:", &seq); err != nil || seq <= previous {
+		if sequenceOf(entry) <= previous {
 			t.Fatalf("%s: %q after %d", what, entry, previous)
 		}
-		previous = seq
+		previous = sequenceOf(entry)
 	}
 	if s := j.Stats(); s.Lost != rec.Lost {
 		t.Fatalf("%s: reading lost more than Open: %+v, %+v", what, s, rec)
+	}
+	left := 0
+	for _, entry := range found {
+		if sequenceOf(entry) > d.trimmed {
+			left++
+		}
 	}
 	// The journal goes on, and a second Open sees the same.
 	seq := mustAppend(t, j, "after")[0]
@@ -120,50 +127,123 @@ func (d *damaged) check(t *testing.T, what string) (missing int, rec *Recovery) 
 	if third := contents(t, k, 1); strings.Join(third, "\n") != strings.Join(again, "\n") {
 		t.Fatalf("%s: second Open: %d records, want %d", what, len(third), len(again))
 	}
-	return d.total - len(found), rec
+	return d.total - left, rec
 }
 
-// TestRandomDamage flips, zeroes and cuts at random places.
+// sequenceOf is the sequence of an entry of contents, 0 if it has none.
+func sequenceOf(entry string) uint64 {
+	digits, _, _ := strings.Cut(entry, ":")
+	seq, err := strconv.ParseUint(digits, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return seq
+}
+
+// more gives the journal one file of each kind: dead letters, a ledger, a lineage,
+// trimmed segments.
+func (d *damaged) more(t *testing.T) {
+	t.Helper()
+	j, _ := mustOpen(t, Options{Dir: d.dir, SegmentBytes: minSegmentBytes})
+	r := j.NewReader(1)
+	records, err := r.Next(ctx, d.total/3, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, rec := range records {
+		d.trimmed = rec.Seq
+		if rec.Seq%10 == 0 {
+			if err := j.DeadLetter(ctx, rec, "ERR"); err != nil {
+				t.Fatal(err)
+			}
+			if err := j.Record(Fate{From: rec.Seq, To: rec.Seq, Outcome: OutcomeDeadLettered}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	d.total -= len(records)
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.SaveLineage(ctx, Lineage{ReplIDs: []string{"a", "b"}, Primary: "somewhere:6379"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Acknowledge(Progress{Acked: d.trimmed}); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Trim(ctx, d.trimmed); err != nil {
+		t.Fatal(err)
+	}
+	d.names = files(t, j, suffixSegment)
+	mustClose(t, j)
+	d.clean = snapshot(t, d.sub)
+}
+
+// TestRandomDamage flips, zeroes and cuts at random places of all files.
 func TestRandomDamage(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	d := newDamaged(t, 12, 12)
+	d.more(t)
 	if len(d.names) < 3 {
 		t.Fatalf("segments: %v", d.names)
 	}
-	for range 150 {
+	paths := slices.Sorted(maps.Keys(d.clean))
+	struck, lost := make(map[string]int), 0
+	for range 1000 {
 		d.restore(t)
-		which := rnd.IntN(len(d.names))
-		path := filepath.Join(d.sub, d.names[which])
-		b := bytes.Clone(d.clean[path])
-		off := rnd.IntN(len(b))
-		n := 1 + rnd.IntN(min(40, len(b)-off))
-		kind := []string{"flip", "zero", "cut"}[rnd.IntN(3)]
-		switch kind {
-		case "flip":
-			b[off] ^= 1 << rnd.IntN(8)
-		case "zero":
-			clear(b[off : off+n])
-		case "cut":
-			b = b[:off]
+		path := paths[rnd.IntN(len(paths))]
+		if rnd.IntN(2) == 0 { // mostly what holds the records
+			path = filepath.Join(d.sub, d.names[rnd.IntN(len(d.names))])
 		}
+		name := filepath.Base(path)
+		kind, b := spoil(rnd, d.clean[path])
 		if err := os.WriteFile(path, b, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		what := fmt.Sprintf("%s at %d of %s", kind, off, d.names[which])
+		struck[strings.TrimLeft(name, "0123456789.")]++
+		what := fmt.Sprintf("seed %d: %s of %s", seed, kind, name)
 		missing, rec := d.check(t, what)
-		atEnd := which == len(d.names)-1
+		lost += missing
+		segment, atEnd := slices.Contains(d.names, name), name == d.names[len(d.names)-1]
 		switch {
+		case !segment && (missing != 0 || rec.Lost != 0):
+			t.Errorf("%s: %d missing, %d reported", what, missing, rec.Lost)
 		case !atEnd && uint64(missing) != rec.Lost:
 			t.Errorf("%s: %d missing, %d reported", what, missing, rec.Lost)
 		case atEnd && uint64(missing) < rec.Lost:
 			t.Errorf("%s: only %d missing, %d reported", what, missing, rec.Lost)
-		case kind == "flip" && missing > 12:
+		case strings.HasPrefix(kind, "flip") && missing > 12:
 			t.Errorf("%s: one bit cost %d records", what, missing)
 		case missing > 0 && !atEnd && len(rec.Damaged) == 0:
 			t.Errorf("%s: no file reported", what)
 		}
+	}
+	t.Logf("seed %d: struck %v, which cost %d records, all reported", seed, struck, lost)
+	for _, kind := range []string{"seg", "dead", "ledger", "kept", progressName, lineageName} {
+		if struck[kind] == 0 {
+			t.Errorf("no %s was struck: %v", kind, struck)
+		}
+	}
+}
+
+// spoil is b with some damage, and what that is.
+func spoil(rnd *rand.Rand, b []byte) (kind string, spoilt []byte) {
+	b = bytes.Clone(b)
+	if len(b) == 0 {
+		return "nothing", b
+	}
+	off := rnd.IntN(len(b))
+	n := 1 + rnd.IntN(min(40, len(b)-off))
+	switch rnd.IntN(3) {
+	case 0:
+		b[off] ^= 1 << rnd.IntN(8)
+		return fmt.Sprintf("flip at %d", off), b
+	case 1:
+		clear(b[off : off+n])
+		return fmt.Sprintf("%d zeros at %d", n, off), b
+	default:
+		return fmt.Sprintf("cut at %d", off), b[:off]
 	}
 }
 
@@ -308,67 +388,36 @@ func TestRotAfterOpenIsCounted(t *testing.T) {
 	}
 }
 
-// FuzzScan: no bytes make the scanner panic, loop, or yield a record that its
-// checksum does not vouch for.
-func FuzzScan(f *testing.F) {
-	const salt = 0x0102030405060708
-	batch := func(first uint64, bodies ...string) []byte {
-		b := make([]byte, batchSize)
-		for i, body := range bodies {
-			r := record(body)
-			b = appendRecord(b, salt, first+uint64(i), &r)
+// TestDamagedDeadLetterIsReported: the letters behind it are there, and Open says
+// that one is not. What is damaged at the very end may be a torn write.
+func TestDamagedDeadLetterIsReported(t *testing.T) {
+	d := newDamaged(t, 2, 3)
+	j, _ := mustOpen(t, Options{Dir: d.dir})
+	for _, seq := range []uint64{1, 2} {
+		r := record(fmt.Sprintf("letter %d", seq))
+		r.Seq = seq
+		if err := j.DeadLetter(ctx, r, "ERR"); err != nil {
+			t.Fatal(err)
 		}
-		batchHeader{length: uint32(len(b) - batchSize), count: uint32(len(bodies)), first: first}.put(b, salt)
-		return b
 	}
-	two := append(batch(1, "a", "b"), batch(3, "c")...)
-	f.Add(two, uint16(0), byte(0))
-	f.Add(two, uint16(40), byte(255))
-	f.Add(make([]byte, 200), uint16(3), byte(1))
-	f.Add(append(batch(7, "x"), batch(2, "y")...), uint16(9), byte(4))
-	f.Fuzz(func(t *testing.T, b []byte, at uint16, flip byte) {
-		b = bytes.Clone(b)
-		if len(b) > 0 {
-			b[int(at)%len(b)] ^= flip
+	path := filepath.Join(d.sub, files(t, j, suffixDead)[0])
+	mustClose(t, j)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seq := range uint64(3) {
+		b := bytes.Clone(whole)
+		if seq > 0 {
+			b[bytes.LastIndex(b, fmt.Appendf(nil, "letter %d", seq))] ^= 1
 		}
-		sc := newScanner(bytes.NewReader(b), salt, 0, int64(len(b)), 1)
-		last := uint64(0)
-		for {
-			r, err := sc.next()
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if r.Seq <= last {
-				t.Fatalf("record %d after %d", r.Seq, last)
-			}
-			last = r.Seq
-			if !bytes.Contains(b, r.Body) || len(r.Body) == 0 {
-				t.Fatalf("record %d has a body that is not there", r.Seq)
-			}
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
 		}
-		if sc.off != int64(len(b)) || sc.torn < 0 || sc.skipped < 0 {
-			t.Fatalf("ended at %d of %d, %d torn, %d skipped", sc.off, len(b), sc.torn, sc.skipped)
+		j, rec := mustOpen(t, Options{Dir: d.dir})
+		if j.IsDead(1) != (seq != 1) || j.IsDead(2) != (seq != 2) || len(rec.Skipped) != 0 != (seq == 1) || rec.Fresh {
+			t.Fatalf("letter %d damaged: dead %v %v, %+v", seq, j.IsDead(1), j.IsDead(2), rec)
 		}
-	})
-}
-
-// FuzzHeaders: no bytes make the header decoders panic.
-func FuzzHeaders(f *testing.F) {
-	f.Add(segmentHeader{kind: kindRecords, client: ClientID{1}, base: 5, prev: 4, salt: 9}.encode())
-	f.Add(slot{client: ClientID{1}, generation: 3, replID: "r", runID: "i"}.encode())
-	f.Add(make([]byte, slotSize))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if len(b) < slotSize {
-			b = append(bytes.Clone(b), make([]byte, slotSize-len(b))...)
-		}
-		if h, err := parseSegmentHeader(b); err == nil && (h.salt == 0 || h.base == 0 || h.prev >= h.base) {
-			t.Fatalf("accepted %+v", h)
-		}
-		if s, err := parseSlot(b); err == nil && (len(s.replID) > maxIDBytes || len(s.runID) > maxIDBytes) {
-			t.Fatalf("accepted %+v", s)
-		}
-	})
+		mustClose(t, j)
+	}
 }

@@ -36,13 +36,20 @@ func (j *Journal) IsDead(seq uint64) bool {
 func (j *Journal) keepDead(r Record, reason string) error {
 	j.mu.Lock()
 	_, known := j.dead[r.Seq]
-	valid := r.Seq > j.trimmed && r.Seq <= j.last
+	valid, synced := r.Seq > j.trimmed && r.Seq <= j.last, r.Seq <= j.readable
 	j.mu.Unlock()
 	if known {
 		return nil
 	}
 	if !valid {
 		return fmt.Errorf("journal: record %d is not in the log: keep a dead letter before trimming it", r.Seq)
+	}
+	if !synced {
+		// A crash could give its sequence to another write, which would then be
+		// taken for the dead one.
+		if err := j.syncActive(); err != nil {
+			return err
+		}
 	}
 	if err := j.writeDead(r, reason); err != nil {
 		return fmt.Errorf("journal: a dead letter could not be kept: %w", err)
@@ -75,13 +82,7 @@ func (j *Journal) writeDead(r Record, reason string) error {
 		}
 		j.w.dead, j.w.deadEnd = f, headerSize
 	}
-	reason = reason[:min(len(reason), maxReasonBytes)]
-	meta := le.AppendUint16(make([]byte, 0, 2+len(reason)+len(r.Meta)), uint16(len(reason)))
-	meta = append(append(meta, reason...), r.Meta...)
-	r.Meta = meta
-
-	buf := appendRecord(make([]byte, batchSize, batchSize+r.encodedSize()), j.salt, r.Seq, &r)
-	batchHeader{length: uint32(len(buf) - batchSize), count: 1, first: r.Seq}.put(buf, j.salt)
+	buf := j.encodeDead(r, reason)
 	_, err := j.w.dead.WriteAt(buf, j.w.deadEnd)
 	if err == nil {
 		err = j.w.dead.sync()
@@ -95,12 +96,118 @@ func (j *Journal) writeDead(r Record, reason string) error {
 	return nil
 }
 
+// encodeDead is the batch that holds one letter.
+func (j *Journal) encodeDead(r Record, reason string) []byte {
+	reason = clip(reason, maxReasonBytes)
+	meta := le.AppendUint16(make([]byte, 0, 2+len(reason)+len(r.Meta)), uint16(len(reason)))
+	r.Meta = append(append(meta, reason...), r.Meta...)
+	buf := appendRecord(make([]byte, batchSize, batchSize+r.encodedSize()), j.salt, r.Seq, &r)
+	batchHeader{length: uint32(len(buf) - batchSize), count: 1, first: r.Seq}.put(buf, j.salt)
+	return buf
+}
+
+// SettleDead removes the dead letters seqs, which somebody has seen to; what
+// became of them belongs into the ledger first. A letter of a record that is not
+// trimmed yet can't be removed, as only the letter keeps it from being replayed.
+// Sequences without a letter are passed over. The letters that remain are
+// written anew before the old files go, so a crash costs none of them, but can
+// leave the settled ones in their place.
+func (j *Journal) SettleDead(ctx context.Context, seqs ...uint64) error {
+	settled := make(map[uint64]struct{}, len(seqs))
+	for _, seq := range seqs {
+		settled[seq] = struct{}{}
+	}
+	return j.call(ctx, func() error { return j.settleDead(settled) })
+}
+
+func (j *Journal) settleDead(settled map[uint64]struct{}) error {
+	j.mu.Lock()
+	trimmed := j.trimmed
+	j.mu.Unlock()
+	for seq := range settled {
+		if seq > trimmed {
+			return fmt.Errorf("journal: record %d still waits in the log: replay the journal before its dead letters", seq)
+		}
+	}
+	if j.w.dead != nil {
+		err := j.w.dead.close()
+		j.w.dead = nil
+		if err != nil {
+			return err
+		}
+	}
+	old, err := j.fs.list()
+	if err != nil {
+		return fmt.Errorf("journal: the dead letters could not be listed: %w", err)
+	}
+	kept, err := j.rewriteDead(settled)
+	if err != nil {
+		return fmt.Errorf("journal: the other dead letters could not be written anew: %w", err)
+	}
+	for _, name := range old {
+		if _, ok := parseFileName(name, suffixDead); ok {
+			if err := j.fs.remove(name); err != nil {
+				return fmt.Errorf("journal: settled dead letters could not be removed: %w", err)
+			}
+		}
+	}
+	j.mu.Lock()
+	j.counts.dead = uint64(kept)
+	j.mu.Unlock()
+	return j.fs.syncDir()
+}
+
+// rewriteDead writes all letters but the settled ones to a file of their own,
+// which further ones follow in.
+func (j *Journal) rewriteDead(settled map[uint64]struct{}) (kept int, err error) {
+	seen := make(map[uint64]struct{})
+	var failed error
+	number := j.w.deadNext
+	_, err = scanDead(j.fs, j.id, func(d DeadLetter) bool {
+		_, again := seen[d.Seq]
+		_, done := settled[d.Seq]
+		if again || done {
+			return true
+		}
+		seen[d.Seq] = struct{}{}
+		if j.w.dead == nil {
+			f, err := j.newFile(fileName(number, suffixDead), segmentHeader{
+				kind: kindDead, client: j.id, base: number, prev: number - 1, salt: j.salt, created: d.At,
+			})
+			if err != nil {
+				failed = err
+				return false
+			}
+			j.w.dead, j.w.deadEnd, j.w.deadNext = f, headerSize, number+1
+		}
+		buf := j.encodeDead(d.Record, d.Reason)
+		if _, failed = j.w.dead.WriteAt(buf, j.w.deadEnd); failed != nil {
+			return false
+		}
+		j.w.deadEnd += int64(len(buf))
+		return true
+	})
+	if err = errors.Join(err, failed); err == nil && j.w.dead != nil {
+		err = j.w.dead.sync()
+	}
+	if err != nil && j.w.dead != nil {
+		// The old files are all there still: what was copied counts once.
+		err = errors.Join(err, j.w.dead.close())
+		j.w.dead = nil
+	}
+	return len(seen), err
+}
+
 // DeadLetters calls yield with each dead letter kept, of earlier processes
 // too, roughly in the order in which they were kept, until it returns false.
 // The letter's bytes are yield's only until it returns.
 func (j *Journal) DeadLetters(yield func(DeadLetter) bool) error {
+	return deadLetters(j.fs, j.id, yield)
+}
+
+func deadLetters(files filesystem, client ClientID, yield func(DeadLetter) bool) error {
 	seen := make(map[uint64]struct{})
-	_, err := scanDead(j.fs, j.id, func(d DeadLetter) bool {
+	_, err := scanDead(files, client, func(d DeadLetter) bool {
 		if _, again := seen[d.Seq]; again {
 			return true
 		}
@@ -153,14 +260,20 @@ func scanDeadFile(files filesystem, client ClientID, name string, yield func(Dea
 	}
 	sc := newScanner(f, h.salt, headerSize, size, 0)
 	sc.loose = true
+	damaged := int64(0) // bytes before the last good letter; behind it a write was torn
 	for {
 		r, err := sc.next()
 		if errors.Is(err, io.EOF) {
+			if damaged > 0 {
+				err = fmt.Errorf("journal: %d bytes of dead letters are damaged", damaged)
+				return true, err
+			}
 			return true, nil
 		}
 		if err != nil {
 			return true, err
 		}
+		damaged = sc.skipped
 		if len(r.Meta) < 2 || len(r.Meta) < 2+int(le.Uint16(r.Meta)) {
 			continue
 		}

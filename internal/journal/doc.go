@@ -14,11 +14,15 @@
 //	<dir>/<32 hex digits>/progress                 two slots, written in turn, in place
 //	<dir>/<32 hex digits>/<first sequence>.seg     records
 //	<dir>/<32 hex digits>/<number>.dead            records that the server rejected
+//	<dir>/<32 hex digits>/<number>.ledger          how the records ended
+//	<dir>/<32 hex digits>/<first sequence>.<when>.kept  trimmed records, for Options.Retention
 //	<dir>/<32 hex digits>/*.damaged                set aside, never read again
 //
 // Directories have mode 0700, files 0600. A segment is a header, then batches;
-// a batch is what one group commit wrote: a header, then records. All integers
-// are little endian, all checksums CRC-32C. format.go has every byte.
+// a batch is what one group commit wrote: a header, then records. Zeros behind
+// the last batch are place that was allocated ahead. All integers are little
+// endian, all checksums CRC-32C. format.go has every byte, docs/journal-format.md
+// also the procedure at every point where a crash can come.
 //
 // # Rules that the format relies on
 //
@@ -35,6 +39,8 @@
 //   - A record's checksum is seeded by its sequence and its segment's salt, so
 //     that a valid record in the wrong place does not pass.
 //   - Zero bytes never parse.
+//   - What a restart finds is synced before anybody is shown it: a process that
+//     was killed leaves bytes in the page cache only.
 //
 // # Failure
 //

@@ -38,8 +38,9 @@ var (
 	// under its client id. It is left as it is.
 	ErrUnusable = errors.New("journal: directory cannot be used")
 
-	// errLocked says that another open journal holds the directory.
-	errLocked = errors.New("journal: in use")
+	// ErrInUse says that another open journal, of this process or another, holds
+	// the directory.
+	ErrInUse = errors.New("journal: in use")
 )
 
 // notWritten is the error for a record that certainly never reached the log

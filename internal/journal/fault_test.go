@@ -56,6 +56,14 @@ func (f *faultFS) remove(name string) error {
 	return f.filesystem.remove(name)
 }
 
+// rename is how a file leaves the log when it is kept.
+func (f *faultFS) rename(from, to string) error {
+	if err := call(f, func() func(string) error { return f.onRemove }, from); err != nil {
+		return err
+	}
+	return f.filesystem.rename(from, to)
+}
+
 // lazyFS never syncs, for tests that open a journal very often.
 type lazyFS struct{ filesystem }
 

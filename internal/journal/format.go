@@ -13,7 +13,7 @@ import (
 //
 //	 0  8  magic "HOLDFAST"
 //	 8  2  format version, 1
-//	10  2  kind: 1 records, 2 dead letters
+//	10  2  kind: 1 records, 2 dead letters, 3 ledger
 //	12  4  flags, 0
 //	16 16  client id
 //	32  8  base: the first sequence that may stand in this file

@@ -23,7 +23,8 @@ type file interface {
 	io.ReaderAt
 	io.WriterAt
 	truncate(size int64) error
-	sync() error // data, and what is needed to find it
+	allocate(off, n int64) error // gives the n bytes at off a place, as zeros, and counts them in the size
+	sync() error                 // data, and what is needed to find it
 	close() error
 	size() (int64, error)
 }
@@ -73,6 +74,7 @@ func openFile(path string, flag int) (file, error) {
 func (o osFile) ReadAt(b []byte, off int64) (int, error)  { return o.f.ReadAt(b, off) }
 func (o osFile) WriteAt(b []byte, off int64) (int, error) { return o.f.WriteAt(b, off) }
 func (o osFile) truncate(size int64) error                { return o.f.Truncate(size) }
+func (o osFile) allocate(off, n int64) error              { return allocate(o.f, off, n) }
 func (o osFile) sync() error                              { return syncData(o.f) }
 func (o osFile) close() error                             { return o.f.Close() }
 

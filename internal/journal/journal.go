@@ -27,25 +27,30 @@ type Journal struct {
 	queued  atomic.Int32  // records in pending, for the writer's gathering
 
 	// mu guards the fields below. It is never held across I/O.
-	mu       sync.Mutex
-	pending  *batch   // records that wait for the writer; nil: none
-	spare    [][]byte // buffers for further batches
-	requests []request
-	closing  bool
-	closeErr error
-	failure  *Failure
-	resuming bool
-	next     uint64     // the next sequence
-	last     uint64     // the last committed sequence
-	readable uint64     // the last sequence that a Reader may hand out
-	segments []*segment // ascending; the last may be the active one
-	trimmed  uint64
-	entries  int64 // not trimmed, with those in flight
-	bytes    int64
-	progress Progress
-	unsaved  bool                // progress has changed since it was written
-	dead     map[uint64]struct{} // dead letters above trimmed
-	counts   counters
+	mu        sync.Mutex
+	pending   *batch   // records that wait for the writer; nil: none
+	spare     [][]byte // buffers for further batches
+	requests  []request
+	closing   bool
+	closeErr  error
+	failure   *Failure
+	room      chan struct{} // closed when there may be room again; nil: nobody waits
+	resuming  bool
+	next      uint64     // the next sequence
+	last      uint64     // the last committed sequence
+	readable  uint64     // the last sequence that a Reader may hand out
+	segments  []*segment // ascending; the last may be the active one
+	trimmed   uint64
+	entries   int64 // not trimmed, with those in flight
+	bytes     int64
+	retained  int64 // bytes of trimmed segments that are kept for a while
+	progress  Progress
+	unsaved   bool                // progress has changed since it was written
+	lineage   Lineage             // as SaveLineage was last told
+	fates     []Fate              // recorded and not written yet
+	ledgerErr error               // why they could not be, if so
+	dead      map[uint64]struct{} // dead letters above trimmed
+	counts    counters
 
 	w writer // owned by the writer goroutine
 }
@@ -53,6 +58,7 @@ type Journal struct {
 // counters are the sums that Stats reports.
 type counters struct {
 	dead, commits, syncs, lost uint64
+	ledgerLost                 uint64
 	syncTime                   time.Duration
 }
 
@@ -162,12 +168,20 @@ func (j *Journal) admitLocked(size int64) error {
 		return notWritten(j.failure.Err)
 	case j.opts.MaxEntries >= 0 && j.entries >= j.opts.MaxEntries:
 		return fmt.Errorf("%w: %d entries wait for replay, the limit is %d", ErrFull, j.entries, j.opts.MaxEntries)
-	case j.opts.MaxBytes >= 0 && j.bytes+size > j.opts.MaxBytes:
+	case j.opts.MaxBytes >= 0 && j.bytes+j.framingLocked()+size > j.opts.MaxBytes:
 		return fmt.Errorf("%w: %d bytes wait for replay, %d more would pass the limit of %d", ErrFull, j.bytes, size, j.opts.MaxBytes)
 	case j.pending != nil && int64(len(j.pending.buf))+size > maxBatchBytes:
 		return fmt.Errorf("%w: %d bytes wait for the disk", ErrFull, len(j.pending.buf))
 	}
 	return nil
+}
+
+// framingLocked is what the next record costs beside itself.
+func (j *Journal) framingLocked() int64 {
+	if j.pending == nil {
+		return batchSize
+	}
+	return 0
 }
 
 func (j *Journal) newBatchLocked() *batch {
@@ -233,6 +247,7 @@ func (j *Journal) Sync(ctx context.Context) error {
 func (j *Journal) Close() error {
 	j.mu.Lock()
 	j.closing = true
+	j.roomLocked()
 	j.mu.Unlock()
 	j.signal()
 	<-j.stopped
@@ -293,6 +308,7 @@ func (j *Journal) Resume(ctx context.Context, repair func() error) error {
 	j.resuming = false
 	if err == nil {
 		j.failure = nil
+		j.roomLocked()
 	}
 	return err
 }
@@ -337,6 +353,13 @@ type Stats struct {
 	SyncTime       time.Duration
 	// Failed says that the journal waits for Resume.
 	Failed bool
+	// Retained is the size of the trimmed segments that are kept for
+	// Options.Retention, in bytes.
+	Retained int64
+	// LedgerErr is why fates wait that could not be written, or nil; LedgerLost
+	// counts those that were given up meanwhile.
+	LedgerErr  error
+	LedgerLost uint64
 }
 
 // Stats is the state of the journal now.
@@ -347,7 +370,8 @@ func (j *Journal) Stats() Stats {
 		Entries: j.entries, Bytes: j.bytes, Last: j.last, Trimmed: j.trimmed,
 		Segments: len(j.segments), Dead: j.counts.dead, Lost: j.counts.lost,
 		Commits: j.counts.commits, Syncs: j.counts.syncs, SyncTime: j.counts.syncTime,
-		Failed: j.failure != nil,
+		Failed:   j.failure != nil,
+		Retained: j.retained, LedgerErr: j.ledgerErr, LedgerLost: j.counts.ledgerLost,
 	}
 	for _, seg := range j.segments {
 		if n, _, oldest := seg.pending(j.trimmed); n > 0 {
@@ -373,6 +397,7 @@ func (j *Journal) recountLocked() {
 		j.entries += int64(b.count)
 		j.bytes += int64(len(b.buf))
 	}
+	j.roomLocked()
 }
 
 // random fills b. It can't fail: crypto/rand ends the process instead.

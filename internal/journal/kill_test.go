@@ -3,10 +3,12 @@ package journal
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -19,14 +21,23 @@ const writerDirEnv = "HOLDFAST_JOURNAL_TEST_DIR"
 const killWriters = 20
 
 // writeUntilKilled appends from several goroutines, each in the order of its
-// own lock, and prints every record that was acknowledged.
+// own lock, and prints every record that was acknowledged. Another one reads and
+// trims, as a replay does, and says so before.
 func writeUntilKilled(dir string) {
-	j, _, err := Open(Options{Dir: dir, SegmentBytes: 32 << 10})
-	if err != nil {
+	fail := func(err error) {
 		fmt.Println("error", err)
 		os.Exit(1)
 	}
+	j, _, err := Open(Options{Dir: dir, SegmentBytes: 32 << 10})
+	if err != nil {
+		fail(err)
+	}
 	var out sync.Mutex
+	say := func(format string, args ...any) {
+		out.Lock()
+		defer out.Unlock()
+		fmt.Printf(format+"\n", args...)
+	}
 	var wg sync.WaitGroup
 	for w := range killWriters {
 		wg.Go(func() {
@@ -36,13 +47,20 @@ func writeUntilKilled(dir string) {
 				if err == nil {
 					err = ticket.Wait(context.Background())
 				}
-				out.Lock()
 				if err != nil {
-					fmt.Println("error", err)
-					os.Exit(1)
+					fail(err)
 				}
-				fmt.Printf("%d:%s\n", ticket.Seq(), body)
-				out.Unlock()
+				say("%d:%s", ticket.Seq(), body)
+				if w == 0 && i%20 == 19 {
+					seq := ticket.Seq() / 10 * uint64(10-i%3) // what is behind stays
+					say("trim %d", seq)
+					if err := j.Acknowledge(Progress{Acked: seq}); err != nil {
+						fail(err)
+					}
+					if err := j.Trim(context.Background(), seq); err != nil {
+						fail(err)
+					}
+				}
 			}
 		})
 	}
@@ -50,17 +68,20 @@ func writeUntilKilled(dir string) {
 }
 
 // TestKilledWriterKeepsWhatItAcknowledged kills a writing process at random
-// points: every acknowledged record is there once, each goroutine's records
-// are in order without a hole, and the journal keeps its id.
+// points: every acknowledged record that was not trimmed is there once, each
+// goroutine's records are in order without a hole, and the journal keeps its id.
 func TestKilledWriterKeepsWhatItAcknowledged(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	runs := 60
+	if soaking() {
+		runs = 200
+	}
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	dir := t.TempDir()
 	var id ClientID
-	var acked []string
-	for run := range 10 {
-		acked = append(acked, killOnce(t, dir, rnd.IntN(400))...)
+	k := killed{acked: make(map[uint64]string)}
+	for run := range runs {
+		k.once(t, dir, rnd)
 		j, rec, err := Open(Options{Dir: dir})
 		if err != nil {
 			t.Fatal(err)
@@ -68,21 +89,29 @@ func TestKilledWriterKeepsWhatItAcknowledged(t *testing.T) {
 		if run == 0 {
 			id = j.ID()
 		}
-		if rec.Fresh || j.ID() != id || rec.Lost != 0 {
-			t.Fatalf("run %d: id %v, want %v, recovery %+v", run, j.ID(), id, rec)
+		if rec.Fresh && run > 0 || j.ID() != id || rec.Lost != 0 || len(rec.Skipped) != 0 {
+			t.Fatalf("seed %d, run %d: id %v, want %v, recovery %+v", seed, run, j.ID(), id, rec)
 		}
 		found := contents(t, j, 1)
 		mustClose(t, j)
-		checkKilled(t, found, acked)
+		k.check(t, found)
 	}
-	if len(acked) == 0 {
-		t.Fatal("nothing was acknowledged")
+	t.Logf("seed %d: %d runs, %d records were acknowledged, %d of them trimmed", seed, runs, k.total, k.trimmed)
+	if k.total < 1000 || k.trimmed == 0 {
+		t.Fatal("too little was written for the test to mean anything")
 	}
 }
 
-// killOnce runs a writer, kills it after about n acknowledgements and returns
-// all of them.
-func killOnce(t *testing.T, dir string, n int) (acked []string) {
+// killed is what processes acknowledged before they were killed.
+type killed struct {
+	acked   map[uint64]string // by sequence, above trimmed
+	trimmed uint64            // the highest that was to be trimmed
+	total   int
+}
+
+// once runs a writer and kills it: after some acknowledgements, or after some
+// time, so that its start is hit too.
+func (k *killed) once(t *testing.T, dir string, rnd *rand.Rand) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), writerDirEnv+"="+dir)
@@ -94,29 +123,57 @@ func killOnce(t *testing.T, dir string, n int) (acked []string) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	kill := func() {
+		if err := cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			t.Error(err)
+		}
+	}
+	left := 1 + rnd.IntN(800)
+	if rnd.IntN(3) == 0 {
+		left = 1 << 30
+		defer time.AfterFunc(time.Duration(rnd.IntN(60))*time.Millisecond, kill).Stop()
+	}
 	lines := bufio.NewReader(stdout)
 	for {
 		line, err := lines.ReadString('\n')
 		if err != nil { // the end; a last line without its end was cut
 			break
 		}
-		if line = strings.TrimSpace(line); strings.HasPrefix(line, "error") {
-			t.Errorf("the writer says: %s", line)
-			break
-		}
-		if acked = append(acked, line); len(acked) == n+1 {
-			if err := cmd.Process.Kill(); err != nil {
-				t.Error(err)
-			}
+		k.said(t, strings.TrimSpace(line))
+		if left--; left == 0 {
+			kill()
 		}
 	}
 	if cmd.Wait() == nil {
 		t.Error("the writer ended by itself")
 	}
-	return acked
 }
 
-func checkKilled(t *testing.T, found, acked []string) {
+func (k *killed) said(t *testing.T, line string) {
+	t.Helper()
+	if number, ok := strings.CutPrefix(line, "trim "); ok {
+		seq, err := strconv.ParseUint(number, 10, 64)
+		if err != nil {
+			t.Errorf("the writer says: %s", line)
+		}
+		k.trimmed = max(k.trimmed, seq)
+		return
+	}
+	number, _, _ := strings.Cut(line, ":")
+	seq, err := strconv.ParseUint(number, 10, 64)
+	if err != nil {
+		t.Errorf("the writer says: %s", line)
+		return
+	}
+	if before, again := k.acked[seq]; again {
+		t.Errorf("one sequence for two records: %s and %s", before, line)
+	}
+	k.acked[seq] = line
+	k.total++
+}
+
+// check compares what is there with what was acknowledged.
+func (k *killed) check(t *testing.T, found []string) {
 	t.Helper()
 	there := make(map[string]bool)
 	following := make(map[string]int)
@@ -127,12 +184,16 @@ func checkKilled(t *testing.T, found, acked []string) {
 		there[entry] = true
 		_, body, _ := strings.Cut(entry, ":")
 		cut := strings.LastIndexByte(body, '/')
-		if want := fmt.Sprint(following[body[:cut]]); body[cut+1:] != want {
-			t.Fatalf("%s where %s was to follow", body, want)
+		number, err := strconv.Atoi(body[cut+1:])
+		if want, known := following[body[:cut]]; err != nil || known && number != want {
+			t.Fatalf("%s where %d was to follow", body, want)
 		}
-		following[body[:cut]]++
+		following[body[:cut]] = number + 1
 	}
-	for _, entry := range acked {
+	for seq, entry := range k.acked {
+		if seq <= k.trimmed {
+			continue // kept: no other record may bear its sequence
+		}
 		if !there[entry] {
 			t.Fatalf("%s was acknowledged and is gone", entry)
 		}

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// lockFile takes the lock without waiting; errLocked when another open file
+// lockFile takes the lock without waiting; ErrInUse when another open file
 // holds it, in this process or another. The lock goes with the file's close
 // and with the end of the process. The file is never removed: two processes
 // could then hold locks on two files of the same name.
@@ -27,7 +27,7 @@ func lockFile(path string) (*os.File, error) {
 		return f, nil
 	}
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		err = errLocked
+		err = ErrInUse
 	} else {
 		err = &os.PathError{Op: "flock", Path: path, Err: err}
 	}

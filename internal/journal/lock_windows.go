@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// lockFile takes the lock without waiting; errLocked when another open file
+// lockFile takes the lock without waiting; ErrInUse when another open file
 // holds it, in this process or another. The lock goes with the file's close
 // and with the end of the process.
 func lockFile(path string) (*os.File, error) {
@@ -21,7 +21,7 @@ func lockFile(path string) (*os.File, error) {
 		return f, nil
 	}
 	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) {
-		err = errLocked
+		err = ErrInUse
 	} else {
 		err = &os.PathError{Op: "LockFileEx", Path: path, Err: err}
 	}

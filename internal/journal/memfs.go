@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"errors"
 	"io"
 	"io/fs"
 	"slices"
@@ -120,8 +121,9 @@ func (f *memFile) truncate(size int64) error {
 	return nil
 }
 
-func (f *memFile) sync() error  { return nil }
-func (f *memFile) close() error { return nil }
+func (f *memFile) allocate(int64, int64) error { return errors.ErrUnsupported }
+func (f *memFile) sync() error                 { return nil }
+func (f *memFile) close() error                { return nil }
 
 func (f *memFile) size() (int64, error) {
 	f.mu.RLock()

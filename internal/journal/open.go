@@ -24,10 +24,11 @@ type Skipped struct {
 type Recovery struct {
 	// Fresh says that a new journal was made rather than one taken over.
 	Fresh bool
-	// Entries are the records found and not trimmed; Oldest is when the first
-	// of them was accepted, or zero.
-	Entries int64
-	Oldest  time.Time
+	// Entries are the records found and not trimmed; Oldest and Newest are when the
+	// first and the last of them were accepted, or zero. Damage can make Newest too
+	// early.
+	Entries        int64
+	Oldest, Newest time.Time
 	// Lost is the number of acknowledged records known to be lost by damage.
 	Lost uint64
 	// SkippedBytes were passed over: torn writes that were never acknowledged,
@@ -44,7 +45,8 @@ type Recovery struct {
 
 // Open opens a journal: in memory without Dir, else in a subdirectory of Dir.
 // It takes over one that no process holds, preferring one with records, else it
-// makes a new one. What is damaged, of a newer format or made for another
+// makes a new one; where the disk has no room for that, one that has failed and makes
+// its directory when Resume finds room. What is damaged, of a newer format or made for another
 // target never makes Open fail; the Recovery tells. Errors: invalid options, or
 // Dir can't be used.
 func Open(o Options) (*Journal, *Recovery, error) {
@@ -65,11 +67,14 @@ func Open(o Options) (*Journal, *Recovery, error) {
 	}
 	for _, name := range names {
 		j, err := takeOver(o, name, rec)
-		switch {
-		case err == nil:
-			return j, rec, nil
-		case errors.Is(err, errLocked):
-		default:
+		if err == nil {
+			if err = o.admit(j, rec); err == nil {
+				return j, rec, nil
+			}
+			rec = &Recovery{Skipped: rec.Skipped}
+			err = errors.Join(err, j.Close())
+		}
+		if !isTaken(err) {
 			rec.Skipped = append(rec.Skipped, Skipped{Name: name, Err: err})
 		}
 	}
@@ -78,15 +83,123 @@ func Open(o Options) (*Journal, *Recovery, error) {
 	// it is locked, which then is its rightful owner.
 	for range 100 {
 		name, err := makeClientDir(o)
+		if IsPassing(err) {
+			return openLate(o, err), rec, nil
+		}
 		if err != nil {
 			return nil, nil, fmt.Errorf("journal: the directory can't be used, name one that this process may write: %w", err)
 		}
 		j, err := takeOver(o, name, rec)
-		if !errors.Is(err, errLocked) {
+		if !isTaken(err) {
 			return j, rec, err
 		}
 	}
 	return nil, nil, errors.New("journal: other processes took every directory that was made, try again")
+}
+
+// isTaken reports whether another process has the directory, or had it and removed it.
+func isTaken(err error) bool { return errors.Is(err, ErrInUse) || errors.Is(err, fs.ErrNotExist) }
+
+func (o Options) admit(j *Journal, rec *Recovery) error {
+	if o.Admit == nil || rec.Entries == 0 {
+		return nil
+	}
+	return o.Admit(j, rec)
+}
+
+// Siblings lists the journals below dir by name, those with segments first: those
+// in use too, whatever their target.
+func Siblings(dir string) ([]string, error) { return candidates(dir) }
+
+// HasSegments reports whether the journal called name below dir holds files with
+// records that are not trimmed, as far as can be told without opening it.
+func HasSegments(dir, name string) bool { return hasSegments(dirFS(filepath.Join(dir, name))) }
+
+// Adopt opens the journal called name below Options.Dir, as Open would, under its
+// own client id. Options.Admit is not asked. Beside the errors for which Open passes
+// over a directory there is ErrInUse, and fs.ErrNotExist where there is none.
+func Adopt(o Options, name string) (*Journal, *Recovery, error) {
+	if err := o.Validate(); err != nil {
+		return nil, nil, err
+	}
+	if _, ok := parseClientID(name); !ok || o.Dir == "" {
+		return nil, nil, fmt.Errorf("%w: %q is not the name of a journal below a directory", ErrUnusable, name)
+	}
+	o = o.withDefaults()
+	if !belongs(o, name) {
+		return nil, nil, ErrOtherTarget // without a look at its lock, which its owner may want at this moment
+	}
+	rec := new(Recovery)
+	j, err := takeOver(o, name, rec)
+	if err != nil {
+		return nil, nil, err
+	}
+	return j, rec, nil
+}
+
+// belongs reports whether the journal called name may be of the options' target. It
+// takes no lock.
+func belongs(o Options, name string) bool {
+	f, err := dirFS(filepath.Join(o.Dir, name)).open(progressName)
+	if err != nil {
+		return true // to be found out with the lock
+	}
+	defer func() { _ = f.close() }() // it was only read
+	id, _ := parseClientID(name)
+	s, err := readProgress(f, id)
+	var none [16]byte
+	target := targetHash(o.Target)
+	return err != nil || s.target == none || target == none || s.target == target
+}
+
+// RemoveIdle removes the journal called name below dir if no process holds it, it has
+// nothing left to tell (records, a ledger, dead letters, damaged files), and its
+// progress has not been written since before. It reports whether it did.
+func RemoveIdle(dir, name string, before time.Time) (bool, error) {
+	if _, ok := parseClientID(name); !ok {
+		return false, fmt.Errorf("%w: %q is not the name of a journal", ErrUnusable, name)
+	}
+	path := filepath.Join(dir, name)
+	if !isIdle(path, before) {
+		return false, nil
+	}
+	lock, err := lockFile(filepath.Join(path, lockName))
+	if err != nil {
+		if isTaken(err) {
+			err = nil
+		}
+		return false, err
+	}
+	if !isIdle(path, before) { // somebody had it in between
+		return false, lock.Close()
+	}
+	// Away by one step: whoever comes now finds the whole of it or nothing.
+	old := filepath.Join(dir, ".old-"+name)
+	err = os.Rename(path, old)
+	if err = errors.Join(err, lock.Close()); err != nil {
+		return false, err
+	}
+	return true, errors.Join(os.RemoveAll(old), syncDir(dir))
+}
+
+// isIdle reports whether the directory holds only what every journal has.
+func isIdle(path string, before time.Time) bool {
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return false
+	}
+	for _, e := range entries {
+		switch e.Name() {
+		case lockName, lineageName, lineageNew, confirmedName:
+		case progressName:
+			if st, err := e.Info(); err != nil || !st.ModTime().Before(before) {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 func openMemory(o Options) (*Journal, *Recovery, error) {
@@ -167,10 +280,15 @@ func hasSegments(files filesystem) bool {
 func makeClientDir(o Options) (name string, err error) {
 	var id ClientID
 	random(id[:])
-	name = id.String()
+	return id.String(), makeDirOf(o, id)
+}
+
+// makeDirOf is makeClientDir for a given id.
+func makeDirOf(o Options, id ClientID) error {
+	name := id.String()
 	tmp := filepath.Join(o.Dir, ".new-"+name)
 	if err := os.Mkdir(tmp, 0o700); err != nil {
-		return "", err
+		return err
 	}
 	f, err := dirFS(tmp).create(progressName)
 	if err == nil {
@@ -190,9 +308,9 @@ func makeClientDir(o Options) (name string, err error) {
 		err = os.Rename(tmp, filepath.Join(o.Dir, name))
 	}
 	if err == nil {
-		return name, syncDir(o.Dir)
+		return syncDir(o.Dir)
 	}
-	return "", errors.Join(err, os.RemoveAll(tmp))
+	return errors.Join(err, os.RemoveAll(tmp))
 }
 
 // takeOver locks the directory and recovers the journal in it. When it fails it
@@ -213,9 +331,48 @@ func takeOver(o Options, name string, rec *Recovery) (_ *Journal, err error) {
 		}
 		return nil, errors.Join(err, lock.Close())
 	}
+	j.lineage = readLineage(j.fs)
+	if found.Entries > 0 {
+		found.Newest = j.newest(found.Oldest)
+	}
 	*rec = *found
 	go j.run()
 	return j, nil
+}
+
+// newest is when the last record was accepted; where damage hides that, when the
+// last one known was, at least oldest. Called before the journal is anybody else's.
+func (j *Journal) newest(oldest time.Time) time.Time {
+	at := oldest
+	for _, seg := range j.segments {
+		if n := len(seg.marks); n > 0 {
+			at = laterOf(at, time.UnixMilli(seg.marks[n-1].at))
+		}
+	}
+	if len(j.segments) == 0 {
+		return at
+	}
+	seg := j.segments[len(j.segments)-1]
+	f, err := j.fs.open(seg.name)
+	if err != nil {
+		return at
+	}
+	defer func() { _ = f.close() }() // it was only read
+	sc := newScanner(f, seg.salt, seg.find(seg.last).off, seg.end, 0)
+	for {
+		r, err := sc.next()
+		if err != nil || r.Seq > seg.last {
+			return at
+		}
+		at = laterOf(at, r.At)
+	}
+}
+
+func laterOf(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 func newJournal(o Options, id ClientID, files filesystem) *Journal {

@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Fsync says when a commit counts as done, in the manner of Redis's appendfsync.
@@ -39,6 +40,7 @@ const (
 	DefaultMaxMemoryBytes = 64 << 20
 	DefaultMaxEntries     = 10_000_000
 	DefaultSegmentBytes   = 16 << 20
+	DefaultRetention      = 24 * time.Hour
 )
 
 const (
@@ -83,6 +85,18 @@ type Options struct {
 	// back in such pieces. From 4 KiB to 1 GiB; default DefaultSegmentBytes.
 	SegmentBytes int64
 
+	// Retention is how long trimmed segments, so that a write can still be looked
+	// up, and the ledger are kept. Trimmed segments count towards MaxBytes, but
+	// never keep a record out: they go before their time, the oldest first, where
+	// that bound or the disk needs the room. Default DefaultRetention; -1: neither is kept.
+	// Without Dir it has no meaning.
+	Retention time.Duration
+
+	// Admit, if set, is asked about each journal with records that Open could take
+	// over. An error leaves it as it is, open to others, and stands in
+	// Recovery.Skipped. It must not keep the journal.
+	Admit func(*Journal, *Recovery) error
+
 	// Committed, if set, is called by the writer after each commit, when Stats.Last
 	// covers it. It must be quick and not call the journal back. Without Dir a
 	// ticket is durable before that.
@@ -104,6 +118,9 @@ func (o Options) Validate() error {
 	if o.MaxEntries < -1 {
 		faults = append(faults, fmt.Errorf("journal: MaxEntries: %d is negative: use -1 for no bound", o.MaxEntries))
 	}
+	if o.Retention < -1 {
+		faults = append(faults, fmt.Errorf("journal: Retention: %v is negative: use -1 for none", o.Retention))
+	}
 	if s := o.SegmentBytes; s != 0 && (s < minSegmentBytes || s > maxSegmentBytes) {
 		faults = append(faults, fmt.Errorf("journal: SegmentBytes: %d is out of range: use %d to %d", s, minSegmentBytes, maxSegmentBytes))
 	}
@@ -123,6 +140,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxEntries == 0 {
 		o.MaxEntries = DefaultMaxEntries
+	}
+	if o.Retention == 0 {
+		o.Retention = DefaultRetention
 	}
 	if o.SegmentBytes == 0 {
 		o.SegmentBytes = DefaultSegmentBytes

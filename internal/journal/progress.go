@@ -146,6 +146,7 @@ func (j *Journal) Acknowledge(p Progress) error {
 // saveProgress writes the progress if it has changed, and syncs it if sync is
 // set. Called by the writer goroutine.
 func (j *Journal) saveProgress(sync bool) error {
+	j.saveLedger(sync)
 	j.mu.Lock()
 	unsaved := j.unsaved
 	s := slot{
@@ -159,6 +160,11 @@ func (j *Journal) saveProgress(sync bool) error {
 	}
 	if unsaved {
 		s.generation = j.w.generation + 1
+		if j.w.progressDirty {
+			// Without a sync between them, a crash could tear the writes of both
+			// slots: the other one must stay as it is.
+			s.generation++
+		}
 		if _, err := j.w.progress.WriteAt(s.encode(), int64(s.generation%2)*slotSpacing); err != nil {
 			j.markUnsaved()
 			return fmt.Errorf("journal: the progress could not be written: %w", err)
@@ -168,7 +174,7 @@ func (j *Journal) saveProgress(sync bool) error {
 	}
 	if sync && j.w.progressDirty {
 		if err := j.w.progress.sync(); err != nil {
-			j.markUnsaved() // the next attempt writes the other slot first
+			j.markUnsaved() // this slot is in doubt; the next attempt writes it again
 			return fmt.Errorf("journal: the progress could not be synced: %w", err)
 		}
 		j.w.progressDirty = false

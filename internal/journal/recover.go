@@ -29,37 +29,53 @@ func (j *Journal) recover(o Options, rec *Recovery) error {
 	if err != nil {
 		return err
 	}
-	if known && len(segments) > 0 && segments[0].prev > j.trimmed && !segments[0].damaged {
-		// Files go only after the progress says that they may: one is missing.
-		j.counts.lost += segments[0].prev - j.trimmed
-	}
-	for i, seg := range segments {
-		limit, exact := uint64(math.MaxUint64), false
-		if i+1 < len(segments) {
-			limit, exact = segments[i+1].prev, !segments[i+1].damaged
+	if len(segments) > 0 && segments[0].prev > j.trimmed && !segments[0].damaged {
+		if known {
+			// Files go only after the progress says that they may: one is missing.
+			j.counts.lost += segments[0].prev - j.trimmed
+		} else {
+			j.trimmed = segments[0].prev
 		}
-		j.recoverSegment(seg, limit, exact, rec)
+	}
+	zeros := false // behind the newest segment's records
+	for i, seg := range segments {
+		var next *segment
+		if i+1 < len(segments) {
+			next = segments[i+1]
+		}
+		if zeros, err = j.recoverSegment(seg, next, rec); err != nil {
+			return err
+		}
 	}
 	if err := j.recoverDead(rec); err != nil {
 		return err
 	}
 	j.adopt(segments, rec)
+	if len(segments) > 0 {
+		if err := j.vouch(segments[len(segments)-1], zeros); err != nil {
+			return err
+		}
+	}
 	newest := ""
 	if len(found) > 0 {
 		newest = found[len(found)-1]
 	}
 	j.tidy(aside, newest, rec)
+	j.recoverKept(names)
 	return nil
 }
 
-// recoverProgress opens the progress file. known: it could be read. Otherwise
-// the directory can go on only if its segments tell which sequences were used.
+// recoverProgress opens the progress file. known: what it says is the latest.
+// Where it can't be read at all, the directory can go on only if its segments
+// tell which sequences were used.
 func (j *Journal) recoverProgress(o Options, segments bool) (known bool, err error) {
 	j.w.target = targetHash(o.Target)
 	f, err := j.fs.openRW(progressName)
 	missing := errors.Is(err, fs.ErrNotExist)
 	if missing && segments {
-		f, err = j.fs.create(progressName)
+		if f, err = j.fs.create(progressName); err == nil {
+			err = j.fs.syncDir()
+		}
 	}
 	switch {
 	case missing && !segments:
@@ -88,10 +104,28 @@ func (j *Journal) recoverProgress(o Options, segments bool) (known bool, err err
 		j.unsaved = true
 	}
 	j.w.generation = s.generation
+	// A process that was killed may have left the newer slot unsynced: the next
+	// write goes to the other one, which may be all that a crash would leave.
+	j.w.progressDirty = f.sync() != nil
 	j.progress = Progress{Acked: s.acked, ReplID: s.replID, RunID: s.runID}
 	j.trimmed = s.trimmed
 	j.next = max(j.next, max(s.last, s.acked, s.trimmed)+1)
-	return true, nil
+	return bothSlots(f), nil
+}
+
+// bothSlots reports whether neither slot of the progress file is damaged. If one
+// is, that may have been the newer one.
+func bothSlots(f file) bool {
+	for i := range int64(2) {
+		b := make([]byte, slotSize)
+		if _, err := f.ReadAt(b, i*slotSpacing); err != nil {
+			return false
+		}
+		if _, err := parseSlot(b); err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // headers reads the headers of the segments, in order. aside are the files that
@@ -163,54 +197,73 @@ func readHeader(f file, size int64, client ClientID, kind uint16) (segmentHeader
 	return h, err
 }
 
-// recoverSegment scans seg; records above limit do not count, and if exact is
-// set all up to it were acknowledged.
-func (j *Journal) recoverSegment(seg *segment, limit uint64, exact bool, rec *Recovery) {
+// recoverSegment takes stock of seg, which next follows, if anything does.
+// zeros: there is nothing else behind its records. The error is the system's: what
+// can't be opened may be whole, and is left to a later attempt.
+func (j *Journal) recoverSegment(seg, next *segment, rec *Recovery) (zeros bool, err error) {
+	limit, exact := uint64(math.MaxUint64), false
+	if next != nil {
+		limit, exact = next.prev, !next.damaged
+	}
+	sc, lost, void, err := j.scanSegment(seg, limit)
+	if err != nil {
+		return false, err
+	}
+	if !exact && !void {
+		lost = sc.lost
+	}
+	if last := next == nil || next.salt != seg.salt; last && !void && sc.torn == 0 {
+		// The last batch of a process may be torn: what it lacks was, as far as
+		// anybody can tell, never acknowledged.
+		lost = min(lost, sc.settled)
+	}
+	if reached := max(seg.last, seg.base-1, j.trimmed); exact && reached < limit {
+		lost += limit - reached
+	}
+	// Behind the last record that counts everything is void by the next header.
+	void = void || exact && seg.last >= limit
+	bad := sc.torn + sc.skipped
+	if !void {
+		rec.SkippedBytes += bad
+	}
+	j.counts.lost += lost
+	// A segment with nothing but bad bytes was most likely torn in its first
+	// batch, but perhaps that is all there was: keep it.
+	if lost > 0 || sc.lost > 0 && !void || len(seg.marks) == 0 && !void && bad > 0 {
+		seg.damaged = true
+	}
+	if seg.damaged {
+		seg.known = seg.last
+		rec.Damaged = append(rec.Damaged, seg.name)
+	}
+	return !void && !seg.damaged && bad == 0 && sc.end > seg.end, nil
+}
+
+// scanSegment finds the records of seg. Those above limit do not count; beyond:
+// there are some. lost is how many are missing before the last one that counts.
+func (j *Journal) scanSegment(seg *segment, limit uint64) (sc *scanner, lost uint64, beyond bool, err error) {
+	size := seg.end
+	seg.end = headerSize
 	f, err := j.fs.open(seg.name)
 	if err != nil {
-		seg.damaged = true
-		return
+		return nil, 0, false, err
 	}
 	defer func() { _ = f.close() }() // it was only read
-	sc := newScanner(f, seg.salt, headerSize, seg.end, seg.base)
-	lost, void := uint64(0), false
+	sc = newScanner(f, seg.salt, headerSize, size, seg.base)
+	sc.floor = j.trimmed + 1
 	for {
 		r, err := sc.next()
 		if err != nil {
 			// What can't be read is damage like any other; the sequences tell
 			// how much of it was acknowledged.
 			seg.damaged = seg.damaged || !errors.Is(err, io.EOF)
-			break
+			return sc, lost, false, nil
 		}
 		if r.Seq > limit {
-			void = true
-			break
+			return sc, lost, true, nil
 		}
 		lost = sc.lost
 		seg.addBatch(sc.batch, r.Seq, r.Seq, r.At.UnixMilli(), sc.off)
-	}
-	// Behind the last record that counts everything is void by the next header.
-	void = void || exact && seg.last >= limit
-	if !void {
-		rec.SkippedBytes += sc.torn + sc.skipped
-	}
-	switch {
-	case exact && seg.last < limit:
-		lost += limit - seg.last
-	case !exact && !void:
-		lost = sc.lost
-	}
-	if lost > 0 {
-		seg.damaged = true
-		j.counts.lost += lost
-	}
-	if len(seg.marks) == 0 && !void && sc.torn+sc.skipped > 0 {
-		// Most likely a torn first batch, but perhaps all there was: keep it.
-		seg.damaged = true
-	}
-	if seg.damaged {
-		seg.known = seg.last
-		rec.Damaged = append(rec.Damaged, seg.name)
 	}
 }
 
@@ -231,6 +284,11 @@ func (j *Journal) recoverDead(rec *Recovery) error {
 		rec.Skipped = append(rec.Skipped, Skipped{Name: j.id.String(), Err: err})
 	}
 	j.w.deadNext = max(next, 1)
+	// A process that was killed may have left the newest letter unsynced. A replay
+	// passes over its record from now on, so it must stay.
+	if f, err := j.fs.openRW(fileName(j.w.deadNext-1, suffixDead)); err == nil {
+		_ = errors.Join(f.sync(), f.close())
+	}
 	j.counts.dead = uint64(len(all))
 	return nil
 }
@@ -256,6 +314,33 @@ func (j *Journal) adopt(segments []*segment, rec *Recovery) {
 			break
 		}
 	}
+}
+
+// vouch makes sure of what was found in the newest segment, before anybody is
+// shown it: a process that was killed leaves records that were never synced, and
+// one that is replayed and then lost with the machine would give its sequence to
+// another write. What lies in older segments the headers behind them vouch for.
+// zeros: what is behind the records can be given back. An error leaves the
+// directory to a later attempt.
+func (j *Journal) vouch(newest *segment, zeros bool) error {
+	if f, err := j.fs.openRW(newest.name); err == nil {
+		if zeros {
+			_ = f.truncate(newest.end) // else they stay, which does no harm
+		}
+		// Whoever was told that a record is safe was told so after a sync. Where
+		// that failed this one may say yes and mean nothing, so it decides nothing.
+		_ = errors.Join(f.sync(), f.close(), j.fs.syncDir())
+	}
+	// The progress holds the highest sequence; so would a further header.
+	j.unsaved = true
+	err := j.saveProgress(true)
+	if err == nil {
+		return nil
+	}
+	if startErr := j.startSegment(j.next); startErr != nil {
+		return fmt.Errorf("journal: what was found could not be made safe: %w", errors.Join(err, startErr))
+	}
+	return nil
 }
 
 // tidy puts aside what is damaged and removes the newest segment if a crash

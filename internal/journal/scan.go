@@ -24,7 +24,9 @@ type scanner struct {
 	left  uint32 // records left in the current batch
 
 	expect  uint64 // the sequence after the last one seen; 0: any
+	floor   uint64 // what is missing below it is not lost: it was trimmed
 	lost    uint64 // sequences missing before ones that are there
+	settled uint64 // those of them that come before the current batch
 	skipped int64  // bytes passed over because they were bad
 	torn    int64  // bytes at the end that are no batch
 
@@ -78,10 +80,15 @@ func (s *scanner) unread(r Record) {
 
 // seen notes that everything below seq that has not been seen is lost.
 func (s *scanner) seen(seq uint64) {
-	if s.expect != 0 && seq > s.expect && !s.loose {
-		s.lost += seq - s.expect
-	}
+	s.miss(seq)
 	s.expect = seq + 1
+}
+
+// miss notes that what was expected before seq is not there.
+func (s *scanner) miss(seq uint64) {
+	if from := max(s.expect, s.floor); s.expect != 0 && seq > from && !s.loose {
+		s.lost += seq - from
+	}
 }
 
 // openBatch moves to the next batch.
@@ -120,9 +127,10 @@ func (s *scanner) openBatch() error {
 	s.stop = min(s.off+int64(h.length), s.end)
 	s.seq, s.left = h.first, h.count
 	if h.first > s.expect && s.expect != 0 && !s.loose {
-		s.lost += h.first - s.expect
+		s.miss(h.first)
 		s.expect = h.first
 	}
+	s.settled = s.lost
 	return nil
 }
 
@@ -222,22 +230,21 @@ func (s *scanner) search() (at int64, found bool, err error) {
 	return 0, false, nil
 }
 
-// tail counts the bytes from off to the end, or 0 if all of them are zero, as
-// in a file whose size was set before its data was written.
-func (s *scanner) tail() (int64, error) {
+// tail counts the bytes from off to the last one that is not zero: zeros at the
+// end are place that was allocated ahead, or a size that reached the disk before
+// its data did.
+func (s *scanner) tail() (n int64, err error) {
 	for from := s.off; from < s.end; {
 		b, err := s.peek(from, min(scanBuffer, s.end-from))
 		if err != nil {
 			return 0, err
 		}
-		for _, c := range b {
-			if c != 0 {
-				return s.end - s.off, nil
-			}
-		}
 		from += int64(len(b))
+		if rest := bytes.TrimRight(b, "\x00"); len(rest) > 0 {
+			n = from - int64(len(b)-len(rest)) - s.off
+		}
 	}
-	return 0, nil
+	return n, nil
 }
 
 // peek is the n bytes at off, which lie before end, until the next call.

@@ -18,10 +18,15 @@ type writer struct {
 	active  file     // the file of the last segment; nil: none is being written
 	segment *segment // its segment
 	dirty   bool     // active holds bytes that were not synced
+	ahead   int64    // active has its place on the disk up to here, zeros behind what is written
+	plain   bool     // active can't be given place ahead
 	gather  bool     // the last batch had company
 	timer   *time.Timer
 	armed   bool       // timer will fire
 	doomed  []*segment // trimmed, but not removed yet
+
+	keeping keeping
+	ledger  ledger
 
 	progress      file // nil in memory
 	target        [16]byte
@@ -86,6 +91,9 @@ func (j *Journal) take() (*batch, []request, bool) {
 	b, requests := j.pending, j.requests
 	j.pending, j.requests = nil, nil
 	j.queued.Store(0)
+	if b != nil {
+		j.roomLocked() // in what waits for the disk
+	}
 	return b, requests, j.closing
 }
 
@@ -106,12 +114,18 @@ func (j *Journal) commit(b *batch) {
 			return
 		}
 	}
+	j.holdBudget()
 	seg := j.w.segment
 	batchHeader{
 		length: uint32(len(b.buf) - batchSize), count: b.count, first: b.first,
 	}.put(b.buf, seg.salt)
 	off := seg.end
-	if _, err := j.w.active.WriteAt(b.buf, off); err != nil {
+	j.allocateAhead(off, int64(len(b.buf)))
+	err := j.withRoom(int64(len(b.buf)), func() error {
+		_, err := j.w.active.WriteAt(b.buf, off)
+		return err
+	})
+	if err != nil {
 		// Part of the batch may be there. Only if it is cut off for certain can
 		// the callers be told that their records are not.
 		cutErr := j.w.active.truncate(off)
@@ -167,7 +181,7 @@ func (j *Journal) settle(b *batch, err error) {
 // fail stops the journal over err, which befell b, or a sync between batches
 // when b is nil. inDoubt says that b may be on the disk all the same.
 func (j *Journal) fail(b *batch, err error, unsure bool) {
-	j.seal()
+	j.leaveActive()
 	j.mu.Lock()
 	queued := j.pending
 	j.pending = nil
@@ -195,8 +209,20 @@ func (j *Journal) fail(b *batch, err error, unsure bool) {
 	}
 }
 
-// seal ends the writing of the active segment, if there is one.
+// seal ends the writing of the active segment, if there is one, all of which is
+// synced, and gives back the place that was allocated ahead.
 func (j *Journal) seal() {
+	if j.w.active != nil && j.w.ahead > j.w.segment.end {
+		// Should this fail, or not last, zeros stay behind the last batch: they
+		// cost room until the segment goes and mean nothing.
+		_ = j.w.active.truncate(j.w.segment.end)
+	}
+	j.leaveActive()
+}
+
+// leaveActive ends the writing of the active segment, if there is one, and
+// leaves the file as it is: after a failure nobody knows what it holds.
+func (j *Journal) leaveActive() {
 	if j.w.active == nil {
 		return
 	}
@@ -216,13 +242,18 @@ func (j *Journal) startSegment(base uint64) error {
 		name: fileName(base, suffixSegment), base: base, prev: prev, salt: j.salt,
 		end: headerSize, last: prev,
 	}
-	f, err := j.newFile(seg.name, segmentHeader{
-		kind: kindRecords, client: j.id, base: base, prev: prev, salt: j.salt, created: time.Now(),
+	var f file
+	err := j.withRoom(headerSize, func() (err error) {
+		f, err = j.newFile(seg.name, segmentHeader{
+			kind: kindRecords, client: j.id, base: base, prev: prev, salt: j.salt, created: time.Now(),
+		})
+		return err
 	})
 	if err != nil {
 		return err
 	}
 	j.w.active, j.w.segment, j.w.dirty = f, seg, false
+	j.w.ahead, j.w.plain = headerSize, j.volatile || j.opts.Fsync != FsyncAlways
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.segments = append(j.segments, seg)
@@ -288,7 +319,7 @@ func (j *Journal) syncActive() error {
 func (j *Journal) shutdown() {
 	err := j.syncActive()
 	j.seal()
-	err = errors.Join(err, j.saveProgress(true))
+	err = errors.Join(err, j.saveProgress(true), j.stopKeeping())
 	for _, f := range []file{j.w.dead, j.w.progress} {
 		if f != nil {
 			err = errors.Join(err, f.close())

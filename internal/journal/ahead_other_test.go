@@ -1,0 +1,6 @@
+//go:build !linux
+
+package journal
+
+// allocatesAhead: the system gives files their place before they are written.
+const allocatesAhead = false

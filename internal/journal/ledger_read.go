@@ -1,0 +1,195 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"sort"
+	"time"
+)
+
+// Fates calls yield with the entries of the ledger, of earlier processes too, in
+// the order in which they were recorded, until it returns false. Entries can
+// speak of one write several times; a FateIndex says which counts.
+func (j *Journal) Fates(yield func(Fate) bool) error {
+	if !j.keeps() {
+		return nil
+	}
+	var queued []Fate
+	err := j.call(context.Background(), func() error {
+		j.saveLedger(false)
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		queued = append(queued, j.fates...) // the disk does not take these at present
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	more, err := scanLedger(j.fs, j.id, yield)
+	for _, f := range queued {
+		if !more || !yield(f) {
+			break
+		}
+	}
+	return err
+}
+
+// Fate is how the write seq ended, if the ledger knows. An error says that not
+// all of the ledger could be read; what was found counts all the same.
+func (j *Journal) Fate(seq uint64) (f Fate, ok bool, err error) {
+	var found FateIndex
+	err = j.Fates(func(f Fate) bool {
+		if f.From <= seq && seq <= f.To {
+			found.Add(f)
+		}
+		return true
+	})
+	f, ok = found.Lookup(seq)
+	return f, ok, err
+}
+
+// scanLedger reads all ledger files of client. A file that can't be read doesn't
+// keep the others from being read; the error then tells.
+func scanLedger(files filesystem, client ClientID, yield func(Fate) bool) (more bool, err error) {
+	names, err := files.list()
+	if err != nil {
+		return true, err
+	}
+	var faults []error
+	for _, name := range names {
+		if _, ok := parseFileName(name, suffixLedger); !ok {
+			continue
+		}
+		more, err := scanLedgerFile(files, client, name, yield)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // pruned meanwhile
+			faults = append(faults, fmt.Errorf("%s: %w", name, err))
+		}
+		if !more {
+			return false, errors.Join(faults...)
+		}
+	}
+	return true, errors.Join(faults...)
+}
+
+func scanLedgerFile(files filesystem, client ClientID, name string, yield func(Fate) bool) (more bool, err error) {
+	f, err := files.open(name)
+	if err != nil {
+		return true, err
+	}
+	defer func() { err = errors.Join(err, f.close()) }()
+	size, err := f.size()
+	if err != nil || size < headerSize+batchSize {
+		return true, err // one that holds no entry yet is in order
+	}
+	h, err := readHeader(f, size, client, kindLedger)
+	if err != nil {
+		return true, err
+	}
+	sc := newScanner(f, h.salt, headerSize, size, 1)
+	for {
+		r, err := sc.next()
+		if errors.Is(err, io.EOF) {
+			return true, nil
+		}
+		if err != nil {
+			return true, err
+		}
+		if fate, ok := parseFate(r); ok && !yield(fate) {
+			return false, nil
+		}
+	}
+}
+
+// recoverLedger notes the ledger files that are there.
+func (j *Journal) recoverLedger(names []string) {
+	l := &j.w.ledger
+	for _, name := range names {
+		number, ok := parseFileName(name, suffixLedger)
+		if !ok {
+			continue
+		}
+		l.next = max(l.next, number+1)
+		file := ledgerFile{name: name, bytes: j.fileSize(name)}
+		// One that can't be read stays as long as if it had just been written.
+		file.newest = time.Now()
+		newest := time.Time{}
+		if _, err := scanLedgerFile(j.fs, j.id, name, func(f Fate) bool {
+			if f.At.After(newest) {
+				newest = f.At
+			}
+			return true
+		}); err == nil && newest.Before(file.newest) {
+			file.newest = newest
+		}
+		l.files = append(l.files, file)
+	}
+}
+
+// FateIndex answers which fate counts for a write. The zero value is empty. It
+// is not safe for concurrent use.
+//
+// What is unusual (expired, dead-lettered, discarded, mended …) overrides what
+// was recorded as replayed for the range around it; among equals the one added
+// last counts.
+type FateIndex struct {
+	added   int
+	ranges  []Fate              // plain, ascending and apart
+	other   []numbered          // plain ones that overlap earlier ones
+	singles map[uint64]numbered // unusual, of one write
+	wide    []numbered          // unusual, of several
+}
+
+type numbered struct {
+	Fate
+	number int
+}
+
+// Add adds f, in the order in which the ledger yields them.
+func (x *FateIndex) Add(f Fate) {
+	x.added++
+	n := numbered{Fate: f, number: x.added}
+	switch {
+	case f.plain() && (len(x.ranges) == 0 || f.From > x.ranges[len(x.ranges)-1].To):
+		x.ranges = append(x.ranges, f)
+	case f.plain():
+		x.other = append(x.other, n)
+	case f.From == f.To:
+		if x.singles == nil {
+			x.singles = make(map[uint64]numbered)
+		}
+		x.singles[f.From] = n
+	default:
+		x.wide = append(x.wide, n)
+	}
+}
+
+// Lookup is the fate of the write seq.
+func (x *FateIndex) Lookup(seq uint64) (Fate, bool) {
+	best, ok := x.singles[seq]
+	if f, found := latest(x.wide, seq); found && f.number > best.number {
+		best, ok = f, true
+	}
+	if ok {
+		return best.Fate, true
+	}
+	if f, found := latest(x.other, seq); found {
+		return f.Fate, true
+	}
+	i := sort.Search(len(x.ranges), func(i int) bool { return x.ranges[i].To >= seq })
+	if i < len(x.ranges) && x.ranges[i].From <= seq {
+		return x.ranges[i], true
+	}
+	return Fate{}, false
+}
+
+func latest(fates []numbered, seq uint64) (numbered, bool) {
+	for i := len(fates) - 1; i >= 0; i-- {
+		if fates[i].From <= seq && seq <= fates[i].To {
+			return fates[i], true
+		}
+	}
+	return numbered{}, false
+}

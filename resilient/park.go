@@ -1,0 +1,230 @@
+package resilient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/holdfast-cache/holdfast/internal/journal"
+)
+
+// ParkReason is why a journal is parked. The zero value is invalid.
+type ParkReason uint8
+
+// The reasons.
+const (
+	// ParkedOld: its newest write is older than Options.MaxReplayAge.
+	ParkedOld ParkReason = iota + 1
+	// ParkedForeign: the primary does not descend from the servers that its writes
+	// were meant for.
+	ParkedForeign
+	// ParkedRefused: the primary does not let it be replayed, or its own mark in the
+	// primary says that another copy of it has gone further.
+	ParkedRefused
+)
+
+// String is the reason in logs, such as "too old".
+func (r ParkReason) String() string {
+	switch r {
+	case ParkedOld:
+		return "too old"
+	case ParkedForeign:
+		return "another data set"
+	case ParkedRefused:
+		return "replay refused"
+	}
+	return fmt.Sprintf("reason(%d)", uint8(r))
+}
+
+// ParkedJournal is the journal of an earlier process that is kept and not replayed
+// by itself, because its writes could do harm by now.
+type ParkedJournal struct {
+	// ID is the name of its directory below Options.Dir.
+	ID     string
+	Reason ParkReason
+	// Entries are its deferred writes; Oldest and Newest tell when the first and the
+	// last of them were accepted.
+	Entries        int
+	Oldest, Newest time.Time
+	// Own says that it is this client's own journal: no server answered when the
+	// client started, and writes deferred since then wait in it too.
+	Own bool
+}
+
+// String is one line for logs.
+func (p ParkedJournal) String() string {
+	return fmt.Sprintf("journal %s parked (%s): %d entries from %s to %s", p.ID, p.Reason, p.Entries,
+		p.Oldest.UTC().Format(time.RFC3339), p.Newest.UTC().Format(time.RFC3339))
+}
+
+// ErrNotParked says that no journal of that id is parked.
+var ErrNotParked = errors.New("resilient: no such journal is parked")
+
+// Parked lists the journals below Options.Dir that wait for a decision, by their
+// ids: ReplayParked replays one, journalctl shows, exports and discards them. Those
+// of earlier processes are looked at when the client starts, and about once a minute
+// while the shard is healthy.
+func (c *Client) Parked() []ParkedJournal { return c.backend.parked() }
+
+// ReplayParked confirms that the parked journal id is to be replayed to the present
+// primary, whatever its age and origin, and waits until that is done. The end of ctx
+// ends the waiting only: the confirmation is on disk and stands, for other processes
+// too. The error is ErrNotParked, the context's, ErrClosed, or of the file system.
+func (c *Client) ReplayParked(ctx context.Context, id string) error {
+	return c.backend.replayParked(ctx, id)
+}
+
+// errParked stops the replay of the client's own journal.
+var errParked = errors.New("resilient: the journal is parked until it is confirmed: see Client.Parked")
+
+// parking is the list of the parked journals. It is safe for concurrent use.
+type parking struct {
+	events *events
+
+	mu       sync.Mutex // guards what follows
+	journals map[string]ParkedJournal
+	changed  chan struct{} // closed and replaced when a journal leaves the list
+}
+
+func newParking(e *events) *parking {
+	return &parking{events: e, journals: make(map[string]ParkedJournal), changed: make(chan struct{})}
+}
+
+// add lists a journal, and tells of it once.
+func (p *parking) add(j ParkedJournal) {
+	p.mu.Lock()
+	old, known := p.journals[j.ID]
+	p.journals[j.ID] = j
+	p.mu.Unlock()
+	if !known || old.Reason != j.Reason {
+		p.events.journalParked(JournalParkedInfo{Journal: j})
+	}
+}
+
+func (p *parking) remove(id string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, known := p.journals[id]; known {
+		delete(p.journals, id)
+		close(p.changed)
+		p.changed = make(chan struct{})
+	}
+}
+
+func (p *parking) find(id string) (ParkedJournal, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	j, known := p.journals[id]
+	return j, known
+}
+
+func (p *parking) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.journals)
+}
+
+func (p *parking) list() []ParkedJournal {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list := make([]ParkedJournal, 0, len(p.journals))
+	for _, j := range p.journals {
+		list = append(list, j)
+	}
+	slices.SortFunc(list, func(a, b ParkedJournal) int { return strings.Compare(a.ID, b.ID) })
+	return list
+}
+
+// gone waits until the journal has left the list.
+func (p *parking) gone(ctx, life context.Context, id string) error {
+	for {
+		p.mu.Lock()
+		_, known := p.journals[id]
+		changed := p.changed
+		p.mu.Unlock()
+		if !known {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("resilient: the parked journal is confirmed and not replayed yet: %w", ctx.Err())
+		case <-life.Done():
+			return ErrClosed
+		}
+	}
+}
+
+// parkedFrom describes a journal that was recovered.
+func parkedFrom(j *journal.Journal, found *journal.Recovery, reason ParkReason) ParkedJournal {
+	return ParkedJournal{
+		ID: j.ID().String(), Reason: reason, Entries: int(found.Entries), Oldest: found.Oldest, Newest: found.Newest,
+	}
+}
+
+// tooOld reports whether the writes of a recovered journal are beyond Options.MaxReplayAge.
+func (o *Options) tooOld(found *journal.Recovery) bool {
+	return o.MaxReplayAge > 0 && time.Since(found.Newest) > o.MaxReplayAge
+}
+
+func (l *lifecycle) parked() []ParkedJournal { return l.parking.list() }
+
+func (l *lifecycle) replayParked(ctx context.Context, id string) error {
+	if _, known := l.parking.find(id); !known {
+		return fmt.Errorf("%w: %s", ErrNotParked, id)
+	}
+	if err := journal.Confirm(l.options.Dir, id); err != nil {
+		return fmt.Errorf("resilient: %w", err)
+	}
+	l.log.Info("a parked journal was confirmed for replay", slog.String("journal", id))
+	if id == l.journal.ID().String() {
+		l.monitor.RetryReplay()
+	} else {
+		l.adopter.look()
+	}
+	return l.parking.gone(ctx, l.ctx, id)
+}
+
+// admitReplay is the gate of the client's own journal, asked before each replay.
+func (l *lifecycle) admitReplay(ctx context.Context) error {
+	if l.lineage.fits.Load() {
+		return nil
+	}
+	id := l.journal.ID().String()
+	fits := l.journal.Confirmed()
+	if !fits {
+		h, ok := heirOf(l.monitor.View())
+		if !ok {
+			return errors.New("resilient: the primary did not answer the last probe")
+		}
+		var err error
+		if fits, err = h.descends(l.journal.Lineage(), fenceAt(ctx, l.seeds.get(h.node.Addr), id)); err != nil {
+			return fmt.Errorf("resilient: asking the primary for the fence: %w", err)
+		}
+	}
+	if !fits {
+		p := l.found
+		p.Own, p.Entries = true, int(l.journal.Stats().Entries)
+		l.parking.add(p)
+		return errParked
+	}
+	l.lineage.fits.Store(true)
+	return nil
+}
+
+// settled takes the client's own journal off the list when it is empty, with the
+// confirmation that it bore: that was for what has been replayed.
+func (l *lifecycle) settled() {
+	id := l.journal.ID().String()
+	if l.journal.Durable() && l.journal.Confirmed() {
+		if err := l.journal.Unconfirm(l.ctx); err != nil && l.ctx.Err() == nil {
+			l.log.Warn("the confirmation of a replayed journal could not be removed", slog.Any("error", err))
+		}
+	}
+	l.parking.remove(id)
+}
