@@ -9,6 +9,9 @@ GO ?= go
 PKG ?= ./...
 # The library and the examples are modules of their own.
 MODULES := . examples
+# The comparison with other stores is checked too; its tests, for which pebble
+# would be built with the race detector, belong to bench-peers.
+CHECKED := $(MODULES) bench/peers
 # A test binary that hangs is killed with all stacks after this time.
 TEST_TIMEOUT ?= 15m
 TESTFLAGS ?=
@@ -73,23 +76,39 @@ bench: ## Run the benchmarks of PKG ten times into bench/NAME.txt (default date 
 bench-compare: ## Compare bench files OLD and NEW (default the two newest) with benchstat.
 	@scripts/bench-compare.sh '$(OLD)' '$(NEW)'
 
+.PHONY: bench-peers
+bench-peers: ## Measure the journal beside other stores into bench/NAME.txt (default date and commit); PEERSFLAGS as in -rounds=3.
+	@$(GO) -C bench/peers test ./...
+	@name='$(NAME)'; name=$${name:-$$(date +%Y-%m-%d)-$$(git rev-parse --short HEAD)-peers}; \
+		$(GO) -C bench/peers run . -o "$(CURDIR)/bench/$$name.txt" $(PEERSFLAGS); \
+		$(GO) -C bench/peers run . -table "$(CURDIR)/bench/$$name.txt"
+
 .PHONY: fmt
 fmt: ## Format all Go files (gofumpt).
 	$(call LINT,.) fmt
 
 .PHONY: lint
-lint: ## Run go vet and golangci-lint (formatting too) on both modules.
-	@rc=0; for m in $(MODULES); do \
+lint: ## Run go vet and golangci-lint (formatting too) on all modules.
+	@rc=0; for m in $(CHECKED); do \
 		echo "== lint $$m"; \
 		$(GO) -C $$m vet ./... || rc=1; \
 		$(call LINT,$$m) run || rc=1; \
 	done; exit $$rc
 
+# The servers of the tests (internal/redistest) are started with what only Unix
+# has: for Windows that leaves the library, and the tests of what touches files.
+.PHONY: cross
+cross: ## Check that everything compiles for macOS, and the library for Windows.
+	CGO_ENABLED=0 GOOS=darwin $(GO) vet ./...
+	CGO_ENABLED=0 GOOS=windows $(GO) build . ./resilient/...
+	CGO_ENABLED=0 GOOS=windows $(GO) vet ./internal/journal ./internal/entry
+	@for os in darwin windows; do CGO_ENABLED=0 GOOS=$$os $(GO) test -c -o /dev/null ./internal/journal || exit 1; done
+
 .PHONY: generate
 generate: ## Write all generated files anew.
-	@for m in $(MODULES); do $(GO) -C $$m generate ./...; done
+	@for m in $(CHECKED); do $(GO) -C $$m generate ./...; done
 
 .PHONY: check
-check: lint ## Lint, go.mod files and generated files: what CI checks beside the tests.
-	@for m in $(MODULES); do echo "== go mod tidy -diff $$m"; $(GO) -C $$m mod tidy -diff; done
+check: lint cross ## Lint, other systems, go.mod files and generated files: what CI checks beside the tests.
+	@for m in $(CHECKED); do echo "== go mod tidy -diff $$m"; $(GO) -C $$m mod tidy -diff; done
 	@echo "== generated files"; scripts/check-generated.sh
