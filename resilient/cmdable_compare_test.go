@@ -45,7 +45,6 @@ var measured = map[string]string{
 	"ClientID":         "of each server's own connections",
 	"ClientInfo":       "of each server's own connections",
 	"ClientList":       "of each server's own connections",
-	"ObjectIdleTime":   "each server's own clock",
 	"Time":             "each server's own clock",
 	"LastSave":         "each server's own clock",
 	"Info":             "each server speaks of itself",
@@ -63,6 +62,8 @@ var incidental = map[string]string{
 	"SlowLogGet": "how long a server took for something depends on the machine",
 	"SlowLogLen": "how long a server took for something depends on the machine",
 	"Latency":    "how long a server took for something depends on the machine",
+
+	"ObjectIdleTime": "each server's own clock, which may not have ticked yet",
 }
 
 // passing are the fields of results that tell a time that has passed since something,

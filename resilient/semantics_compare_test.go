@@ -16,6 +16,7 @@ import (
 // with the reasons. Their types must be equal.
 var shapes = map[string]string{
 	"randomkey":       "it is drawn at random",
+	"dbsize":          "keys that have expired count until the server removes them, in its own time",
 	"spop":            "it is drawn at random",
 	"object|idletime": "it is counted by each server",
 	"memory|usage":    "it depends on how the value came to be",
