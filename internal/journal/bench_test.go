@@ -121,7 +121,7 @@ func BenchmarkAgainstRaw(b *testing.B) {
 			b.Run(fmt.Sprintf("%dB/callers=%d", size, callers), func(b *testing.B) {
 				j, _ := mustOpen(b, Options{Dir: b.TempDir(), MaxBytes: -1, MaxEntries: -1})
 				raw := newRawLoop(b, size, callers)
-				n := 150 * callers
+				n := 60 * callers // short turns: a disk has its moods
 				var ours, theirs []float64
 				var before, after runtime.MemStats
 				mallocs, turns := uint64(0), uint64(0)
