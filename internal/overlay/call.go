@@ -72,7 +72,9 @@ func (s *step) lone(x *call) bool {
 }
 
 // erases reports whether the command leaves none of its keys, whatever there is.
-func (s *step) erases() bool { return s.cmd.Name == "del" || s.cmd.Name == "unlink" }
+func (s *step) erases() bool { return erases(s.cmd) }
+
+func erases(cmd *engine.Command) bool { return cmd.Name == "del" || cmd.Name == "unlink" }
 
 // indexFrom is the number of keys from which a call looks them up in a map.
 const indexFrom = 16

@@ -1,6 +1,10 @@
 package overlay
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/holdfast-cache/holdfast/internal/engine"
+)
 
 // judge sets the effect of a write that was executed and not yet committed.
 func (x *call) judge() {
@@ -26,17 +30,24 @@ func (x *call) judgeOne() {
 	if !e.is(flagKnown) || e.is(flagLost) || !e.obj.Exists() {
 		return
 	}
-	f.Lapses = e.obj.ExpireAt()
 	if len(x.changes) > 0 {
-		before := x.changes[0].Before().ExpireAt()
-		f.Sets = f.Lapses != 0 && f.Lapses != before
-		if !x.changes[0].Replaced() && before != 0 && (f.Lapses == 0 || f.Lapses > before) {
-			f.Until = before
-		}
+		f.deadlines(&e.obj, &x.changes[0])
+	} else {
+		f.Lapses = e.obj.ExpireAt()
 	}
 	f.Until = earlier(f.Until, x.depends)
 	if f.Until != 0 {
 		f.Restore = x.restore()
+	}
+}
+
+// deadlines says what a change did to the deadline of its object.
+func (f *Effect) deadlines(obj *engine.Object, ch *engine.Change) {
+	before := ch.Before().ExpireAt()
+	f.Lapses = obj.ExpireAt()
+	f.Sets = f.Lapses != 0 && f.Lapses != before
+	if !ch.Replaced() && before != 0 && (f.Lapses == 0 || f.Lapses > before) {
+		f.Until = before
 	}
 }
 

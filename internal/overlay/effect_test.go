@@ -2,10 +2,12 @@ package overlay
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/holdfast-cache/holdfast/internal/engine"
 	"github.com/holdfast-cache/holdfast/internal/resp"
 )
 
@@ -121,4 +123,23 @@ func parse(t *testing.T, b []byte) (args []string, n int) {
 		args = append(args, string(arg))
 	}
 	return args, n
+}
+
+// A write that rests on a field's deadline, in a hash that is too big to be kept as
+// commands, can't be protected from that deadline: also when the key is held.
+func TestEffectThatCannotBeKept(t *testing.T) {
+	t.Parallel()
+	c := &clock{ms: 1000}
+	r := newRig(t, Options{Now: c.now})
+	big := bigHash(9000, "f", "1", "g", "2")
+	big.members["f"] = engine.Fact{Present: true, Value: []byte("1"), ExpireAt: 5000}
+	r.src.set("h", big)
+	r.do("HSET h g 3")
+	for range 2 {
+		if _, err := r.try("HINCRBY h f 1"); !errors.Is(err, ErrKeyTooBig) {
+			t.Errorf("HINCRBY of a dying field: %v, want ErrKeyTooBig", err)
+		}
+		r.want("HMGET h f g", "*2 $1 1 $1 3")
+	}
+	r.checkBytes()
 }

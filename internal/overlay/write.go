@@ -15,11 +15,17 @@ func (o *Overlay) Write(ctx context.Context, r Request) (Result, error) {
 	if r.Commit == nil || len(r.Commands) == 0 {
 		return Result{}, fmt.Errorf("%w: a request without commands or Commit", ErrInternal)
 	}
+	var res Result
+	if done, err := o.writeLone(&r, &res); done || err != nil {
+		if err != nil {
+			return Result{}, err
+		}
+		return res, nil
+	}
 	x, err := o.begin(&r, true)
 	if err != nil {
 		return Result{}, err
 	}
-	var res Result
 	for {
 		switch err := o.tryWrite(x, &res); {
 		case err == nil:
