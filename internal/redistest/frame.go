@@ -19,11 +19,16 @@ const (
 	maxHeader  = 32 // what matters of a line: a type and a length
 	maxNesting = 64
 	maxSize    = 1 << 29 // what servers themselves take for a payload
+
+	tlsHandshake = 0x16 // the first byte of a TLS connection; no request begins with it
 )
 
 // next consumes b up to the end of the frame at work. It returns how many bytes
 // that were and whether the frame has ended; if not, all of b belongs to it.
 func (f *framer) next(b []byte) (n int, ended bool) {
+	if f.kind == 0 && len(f.line) == 0 && len(b) > 0 && b[0] == tlsHandshake {
+		f.broken = true
+	}
 	for n < len(b) && !f.broken {
 		if f.skip > 0 {
 			take := min(f.skip, len(b)-n)

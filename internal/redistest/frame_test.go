@@ -84,3 +84,16 @@ func FuzzFramer(f *testing.F) {
 		}
 	})
 }
+
+// TestFramerTLS: TLS is seen by its first byte, or what begins it would wait for
+// the end of a request that never comes.
+func TestFramerTLS(t *testing.T) {
+	for _, stream := range []string{"\x16", "\x16\x03\x01\x02", "\x16\x03\n"} {
+		if at, broken := ends(stream, 1); !broken || len(at) != 0 {
+			t.Errorf("%q: broken %t, frames end at %v", stream, broken, at)
+		}
+	}
+	if at, broken := ends("*1\r\n$1\r\n\x16\r\n", 1); broken || len(at) != 1 {
+		t.Errorf("in a payload: broken %t, frames end at %v", broken, at)
+	}
+}

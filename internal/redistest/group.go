@@ -32,6 +32,15 @@ type Options struct {
 	// none.
 	Password string
 
+	// User is the name that the password belongs to: an ACL user who may do
+	// everything, while the default user may not even connect. It needs a Password
+	// and consists of letters and digits. Default: the default user.
+	User string
+
+	// TLS makes every node listen by TLS alone, and use it among themselves, with
+	// a certificate of this authority. Default: no TLS.
+	TLS *Authority
+
 	// LogTo receives the servers' logs line by line while they run, each line
 	// headed by its node. Calls don't overlap; a writer that blocks holds up the
 	// servers. Default: the logs stay in the nodes' directories.
@@ -72,6 +81,9 @@ func Start(ctx context.Context, o Options) (*Group, error) {
 
 // prepare makes the nodes and their directories.
 func (g *Group) prepare(server string, o Options) error {
+	if o.User != "" && o.Password == "" {
+		return errors.New("redistest: a user without a password: give both, or neither")
+	}
 	dir := o.Dir
 	if dir == "" {
 		temp, err := os.MkdirTemp("", "redistest-")

@@ -2,11 +2,13 @@ package redistest
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,10 +30,14 @@ var errPortTaken = errors.New("the port is taken by another program")
 // safe for concurrent use; Kill, Pause, Resume and Restart follow one another.
 type Node struct {
 	index  int
+	kind   string // "node" or "sentinel", for messages
 	server string // path of redis-server
 	dir    string
 	opts   Options
 	log    *nodeLog
+
+	// watch returns the settings of a Sentinel; nil for a server with data.
+	watch func() []string
 
 	// Set before Start returns, constant from then on.
 	port   int
@@ -46,7 +52,7 @@ type Node struct {
 }
 
 func newNode(index int, server, dir string, o Options, sink *lineSink) (*Node, error) {
-	n := &Node{index: index, server: server, dir: dir, opts: o, verb: make(chan struct{}, 1)}
+	n := &Node{index: index, kind: "node", server: server, dir: dir, opts: o, verb: make(chan struct{}, 1)}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("redistest: no directory for node %d: %w", index, err)
 	}
@@ -59,7 +65,7 @@ func newNode(index int, server, dir string, o Options, sink *lineSink) (*Node, e
 func (n *Node) Addr() string { return address(n.port) }
 
 // String is for messages, such as "node 1 (127.0.0.1:12345)".
-func (n *Node) String() string { return fmt.Sprintf("node %d (%s)", n.index, n.Addr()) }
+func (n *Node) String() string { return fmt.Sprintf("%s %d (%s)", n.kind, n.index, n.Addr()) }
 
 // Pid is the process id of redis-server itself, or of its last run if it is
 // down.
@@ -126,7 +132,17 @@ func (n *Node) Resume() error {
 // Restart starts the server again on its port and in its directory, after a
 // Kill if it is still there, and returns when it answers. It comes back in the
 // role that this package last gave it, and without data of its own.
-func (n *Node) Restart(ctx context.Context) error {
+func (n *Node) Restart(ctx context.Context) error { return n.restart(ctx, run{}) }
+
+// run says how a server is started. The zero value is the usual way.
+type run struct {
+	keepData bool         // a snapshot in the server's directory is loaded
+	loading  bool         // the start is over while the server still loads it
+	args     []string     // further settings, which win over all others
+	prepare  func() error // called before the start, while nothing runs
+}
+
+func (n *Node) restart(ctx context.Context, r run) error {
 	select {
 	case n.verb <- struct{}{}:
 	case <-ctx.Done():
@@ -135,10 +151,15 @@ func (n *Node) Restart(ctx context.Context) error {
 	defer n.release()
 	n.process().kill()
 	n.setPaused(false)
+	if r.prepare != nil {
+		if err := r.prepare(); err != nil {
+			return err
+		}
+	}
 	// The port is ours, but for a moment a program that is looking for a free
 	// one may sit on it.
 	return poll(ctx, fmt.Sprintf("%v to restart", n), func() error {
-		err := n.start(ctx)
+		err := n.start(ctx, r)
 		if err != nil && !errors.Is(err, errPortTaken) && ctx.Err() == nil {
 			return stop(err)
 		}
@@ -161,7 +182,7 @@ func (n *Node) launchOn(ctx context.Context, reserve func() (int, error)) error 
 		n.port = port
 		n.client = n.newClient()
 		if err = n.writeConfig(); err == nil {
-			err = n.start(ctx)
+			err = n.start(ctx, run{})
 		}
 		if !errors.Is(err, errPortTaken) {
 			return err
@@ -176,7 +197,9 @@ func (n *Node) launchOn(ctx context.Context, reserve func() (int, error)) error 
 func (n *Node) newClient() *redis.Client {
 	return redis.NewClient(&redis.Options{
 		Addr:       n.Addr(),
+		Username:   n.opts.User,
 		Password:   n.opts.Password,
+		TLSConfig:  n.opts.TLS.clientConfig(),
 		MaxRetries: -1,
 		// One dial an attempt as well. The pool answers from memory, without
 		// dialing, after as many failed dials as it has places: keep that far.
@@ -191,61 +214,20 @@ func (n *Node) newClient() *redis.Client {
 	})
 }
 
-// writeConfig writes the server's configuration. The server rewrites it when
-// its role is changed.
-func (n *Node) writeConfig() error {
-	lines := []string{
-		"bind " + loopback,
-		fmt.Sprintf("port %d", n.port),
-		"daemonize no",
-		`logfile ""`, // to standard output, where messages before the configuration is read go too
-		"loglevel notice",
-		`save ""`,
-		"appendonly no",
-		// By way of a file: after a diskless copy the primary sends no writes until
-		// the replica's next acknowledgement, which comes once a second, and calls
-		// it online all the same.
-		"repl-diskless-sync no",
-		"rdb-del-sync-files yes",
-		"dbfilename " + snapshotName,
-		"enable-debug-command yes",
-	}
-	if n.opts.Password != "" {
-		password := quote(n.opts.Password)
-		lines = append(lines, "requirepass "+password, "masterauth "+password)
-	}
-	text := strings.Join(lines, "\n") + "\n"
-	if err := os.WriteFile(filepath.Join(n.dir, configName), []byte(text), 0o600); err != nil {
-		return fmt.Errorf("redistest: can't write the configuration of %v: %w", n, err)
-	}
-	return nil
-}
-
-// Files in a node's directory.
-const (
-	configName   = "redis.conf"
-	snapshotName = "dump.rdb"
-)
-
-// quote writes s as Redis reads it in a configuration file, whatever is in it.
-func quote(s string) string {
-	var b strings.Builder
-	b.WriteByte('"')
-	for _, c := range []byte(s) {
-		fmt.Fprintf(&b, `\x%02x`, c)
-	}
-	b.WriteByte('"')
-	return b.String()
-}
-
 // start runs the server and returns when it answers. On an error nothing runs.
-func (n *Node) start(ctx context.Context) error {
+func (n *Node) start(ctx context.Context, r run) error {
 	// A snapshot made for a replica is removed by the server itself, but not at once.
-	if err := os.Remove(filepath.Join(n.dir, snapshotName)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("redistest: can't start %v without data: %w", n, err)
+	// In the way of snapshots there may also be a directory: see Node.failSnapshots.
+	if !r.keepData {
+		if err := os.RemoveAll(filepath.Join(n.dir, snapshotName)); err != nil {
+			return fmt.Errorf("redistest: can't start %v without data: %w", n, err)
+		}
 	}
 	from := n.log.size()
-	argv := append([]string{n.server, configName}, n.opts.Args...)
+	argv := slices.Concat([]string{n.server, configName}, n.opts.Args, r.args)
+	if n.watch != nil {
+		argv = append(argv, "--sentinel")
+	}
 	p, err := startProcess(n.dir, argv, n.log.writer())
 	if err != nil {
 		return err
@@ -258,7 +240,7 @@ func (n *Node) start(ctx context.Context) error {
 		p.kill()
 		return fmt.Errorf("redistest: can't start %v: its group is closed", n)
 	}
-	if err = n.awaitReady(ctx, p); err == nil {
+	if err = n.awaitReady(ctx, p, r.loading); err == nil {
 		return nil
 	}
 	p.kill()
@@ -270,7 +252,7 @@ func (n *Node) start(ctx context.Context) error {
 }
 
 // awaitReady returns when p answers, or with an error as soon as it has ended.
-func (n *Node) awaitReady(ctx context.Context, p *process) error {
+func (n *Node) awaitReady(ctx context.Context, p *process, loading bool) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() { // ends with this call, which cancels ctx
@@ -281,7 +263,7 @@ func (n *Node) awaitReady(ctx context.Context, p *process) error {
 		}
 	}()
 	return poll(ctx, fmt.Sprintf("%v to answer", n), func() error {
-		if err := n.ready(ctx, p); err != nil {
+		if err := n.ready(ctx, p, loading); err != nil {
 			return err
 		}
 		// After very many failed dials the client's pool takes its time to notice.
@@ -291,13 +273,13 @@ func (n *Node) awaitReady(ctx context.Context, p *process) error {
 }
 
 // ready is nil when the server that answers at the node's address is p and has
-// loaded its data. Another program may listen there, with p about to end: it
+// loaded its data, or is loading it if that is wanted. Another program may listen there, with p about to end: it
 // may be a server itself, or may never answer. So a connection that the end of
 // ctx closes at once is used instead of the client.
-func (n *Node) ready(ctx context.Context, p *process) error {
+func (n *Node) ready(ctx context.Context, p *process, loading bool) error {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", n.Addr())
+	conn, err := n.dial(ctx)
 	if err != nil {
 		return err
 	}
@@ -305,7 +287,10 @@ func (n *Node) ready(ctx context.Context, p *process) error {
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 
 	var request []byte
-	if n.opts.Password != "" {
+	switch {
+	case n.opts.User != "":
+		request = resp.AppendCommandStrings(request, "AUTH", n.opts.User, n.opts.Password)
+	case n.opts.Password != "":
 		request = resp.AppendCommandStrings(request, "AUTH", n.opts.Password)
 	}
 	request = resp.AppendCommandStrings(request, "INFO")
@@ -327,10 +312,21 @@ func (n *Node) ready(ctx context.Context, p *process) error {
 	if pid := info["process_id"]; pid != strconv.Itoa(p.pid) {
 		return fmt.Errorf("process %s answers, not %d", pid, p.pid)
 	}
-	if info["loading"] != "0" {
+	switch busy := info["loading"] == "1"; { // a Sentinel doesn't speak of it
+	case busy && !loading:
 		return errors.New("it is loading its data")
+	case loading && !busy:
+		return errors.New("it is not loading")
 	}
 	return nil
+}
+
+// dial opens a connection beside the client.
+func (n *Node) dial(ctx context.Context) (net.Conn, error) {
+	if config := n.opts.TLS.clientConfig(); config != nil {
+		return (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", n.Addr())
+	}
+	return new(net.Dialer).DialContext(ctx, "tcp", n.Addr())
 }
 
 // close ends the node for good. It is called once.

@@ -168,10 +168,10 @@ func TestRestartWaitsForItsPort(t *testing.T) {
 func TestReadyKnowsItsServer(t *testing.T) {
 	ctx := testContext(t)
 	n, other := StartT(t, Options{}).Node(0), StartT(t, Options{}).Node(0)
-	if err := n.ready(ctx, n.process()); err != nil {
+	if err := n.ready(ctx, n.process(), false); err != nil {
 		t.Errorf("ready = %v for its own server", err)
 	}
-	if err := n.ready(ctx, other.process()); err == nil {
+	if err := n.ready(ctx, other.process(), false); err == nil {
 		t.Error("another server passes for its own")
 	}
 }

@@ -18,7 +18,16 @@ func stop(err error) error { return stopError{err} }
 // and its error then says what was waited for and why it was not so at last, or
 // at once with the error that cond wrapped by stop.
 func poll(ctx context.Context, what string, cond func() error) error {
-	tick := time.NewTicker(pollInterval)
+	return pollEvery(ctx, pollInterval, what, cond)
+}
+
+// pollSlowly is poll for what takes seconds and asks many servers: once in 25 ms.
+func pollSlowly(ctx context.Context, what string, cond func() error) error {
+	return pollEvery(ctx, 5*pollInterval, what, cond)
+}
+
+func pollEvery(ctx context.Context, interval time.Duration, what string, cond func() error) error {
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	var last error
 	for {
@@ -42,4 +51,20 @@ func poll(ctx context.Context, what string, cond func() error) error {
 			return fmt.Errorf("redistest: waited for %s: %w (%w)", what, last, context.Cause(ctx))
 		}
 	}
+}
+
+// want is nil if ok, else err, or an error that shows what is there instead.
+func want(err error, ok bool, got any) error {
+	if err != nil || ok {
+		return err
+	}
+	return fmt.Errorf("it is %+v", got)
+}
+
+// answer is the text of an error that is an answer, not a failure.
+func answer(err error) string {
+	if err == nil {
+		return "no error"
+	}
+	return err.Error()
 }

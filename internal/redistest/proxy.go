@@ -14,7 +14,7 @@ import (
 // on demand. It understands the protocol well enough to tell requests and their
 // replies apart, so a cut hits the same place whatever the packets are. It
 // takes one reply a request for granted: rules don't fit connections that
-// subscribe or monitor.
+// subscribe or monitor. It passes TLS on as it is, and no rule applies to that.
 //
 // Without rules it passes everything on. It is safe for concurrent use.
 type Proxy struct {

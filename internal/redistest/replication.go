@@ -60,7 +60,11 @@ func (g *Group) Cycle(ctx context.Context) error {
 	switch masters, _ := g.roles(ctx); len(masters) {
 	case 0:
 	case 1:
-		if err := g.demote(ctx, masters[0], nodes); err != nil {
+		source := nodes[0]
+		if source == masters[0] {
+			source = nodes[1]
+		}
+		if err := g.demote(ctx, masters[0], source, g.WaitSynced); err != nil {
 			return err
 		}
 	default:
@@ -80,16 +84,12 @@ func (g *Group) Cycle(ctx context.Context) error {
 	})
 }
 
-// demote makes the primary a replica of the first other one of nodes.
-func (g *Group) demote(ctx context.Context, primary *Node, nodes []*Node) error {
-	source := nodes[0]
-	if source == primary {
-		source = nodes[1]
-	}
+// demote makes the primary a replica of source, once the replicas have caught up.
+func (g *Group) demote(ctx context.Context, primary, source *Node, caughtUp func(context.Context) error) error {
 	if _, err := primary.Do(ctx, "CLIENT", "PAUSE", maxWritePause.Milliseconds(), "WRITE"); err != nil {
 		return fmt.Errorf("redistest: can't hold up writes on %v: %w", primary, err)
 	}
-	err := g.WaitSynced(ctx)
+	err := caughtUp(ctx)
 	if err == nil {
 		err = primary.replicate(ctx, source)
 	}
@@ -304,4 +304,34 @@ func (n *Node) waitRole(ctx context.Context, role string) error {
 		}
 		return nil
 	})
+}
+
+// Freshest returns the running node that an operator would promote: of those
+// with the history that most have, the one with the highest offset, then the one
+// with the lowest number. A server that came back empty has a history of its own.
+func (g *Group) Freshest(ctx context.Context) (*Node, error) {
+	states := make(map[*Node]status)
+	histories := make(map[string]int)
+	for _, n := range g.running() {
+		if s, err := n.status(ctx); err == nil {
+			states[n] = s
+			histories[s.replid]++
+		}
+	}
+	var best *Node
+	for _, n := range g.nodes {
+		s, ok := states[n]
+		if !ok {
+			continue
+		}
+		of := states[best]
+		votes, ofVotes := histories[s.replid], histories[of.replid]
+		if best == nil || votes > ofVotes || votes == ofVotes && s.offset > of.offset {
+			best = n
+		}
+	}
+	if best == nil {
+		return nil, errors.New("redistest: no server runs that could be promoted")
+	}
+	return best, nil
 }
