@@ -54,12 +54,18 @@ const (
 	CauseWriteRefused          // a server declined a write; not looked into yet
 	CauseAmbiguous             // connections to the primary break
 	CauseReplayParked          // the primary is fine, but the replay can't go on by itself
+	CauseQuorumLost            // the primary is down, and too few Sentinels are left to promote another
+	CauseSlotsUncovered        // a Cluster has slots without an owner that works
+	CausePartitioned           // the primary doesn't answer us, but its replicas hear from it: others write on
+	CausePinned                // another node was promoted than those that may be written to
+	CauseUnnamed               // a server says that it is the primary, and the Sentinels name another
 )
 
 var causeNames = [...]string{
 	"none", "all-replicas", "primary-down", "loading", "min-replicas",
 	"split-brain", "writable-replica", "foreign-primary", "hung", "no-answer",
 	"denied", "write-refused", "ambiguous", "replay-parked",
+	"quorum-lost", "slots-uncovered", "partitioned", "pinned", "unnamed",
 }
 
 // String is the cause's name in logs and metrics, such as "all-replicas".
@@ -138,6 +144,11 @@ var causes = map[topology.Cause]Cause{
 	topology.CauseWriteRefused:    CauseWriteRefused,
 	topology.CauseAmbiguous:       CauseAmbiguous,
 	topology.CauseReplayParked:    CauseReplayParked,
+	topology.CauseQuorumLost:      CauseQuorumLost,
+	topology.CauseSlotsUncovered:  CauseSlotsUncovered,
+	topology.CausePartitioned:     CausePartitioned,
+	topology.CausePinned:          CausePinned,
+	topology.CauseUnnamed:         CauseUnnamed,
 }
 
 func causeOf(c topology.Cause) Cause { return causes[c] }

@@ -33,9 +33,10 @@ func (t *turn) chooseCandidate() {
 
 // best returns the node to promote and to read from: of those that hold our dataset a master (it
 // may refuse writes, or be one of two), else the one with the highest offset that may be promoted;
-// one with priority 0 only when there is no other, then for reading. Ties go by address. nil when no
-// node qualifies.
+// one with priority 0 only when there is no other, then for reading. Ties go to the one that Sentinels
+// name, as they adopt it at once, and then by address. nil when no node qualifies.
 func (m *Machine) best() *NodeReport {
+	w := m.word()
 	nodes := distinct(m.nodes, "", func(n *NodeReport) bool { return !n.Loading && n.Role != RoleUnknown })
 	nodes = m.ofDataset(nodes)
 	if len(nodes) == 0 {
@@ -45,6 +46,7 @@ func (m *Machine) best() *NodeReport {
 		return cmp.Or(
 			cmp.Compare(b.promotionRank(), a.promotionRank()),
 			cmp.Compare(b.Offset, a.Offset),
+			-compareBool(m.names(w, a), m.names(w, b)),
 			cmp.Compare(a.Addr, b.Addr),
 		)
 	})
@@ -104,4 +106,15 @@ func (m *Machine) kinship(group []*NodeReport) int {
 
 func maxOffset(group []*NodeReport) int64 {
 	return slices.MaxFunc(group, func(a, b *NodeReport) int { return cmp.Compare(a.Offset, b.Offset) }).Offset
+}
+
+// compareBool puts false before true.
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
 }

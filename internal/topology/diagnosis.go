@@ -2,7 +2,6 @@ package topology
 
 import (
 	"fmt"
-	"net"
 	"strings"
 )
 
@@ -24,15 +23,20 @@ func (m *Machine) diagnose() string {
 }
 
 func (m *Machine) outageText() string {
+	return join(m.faultText(), m.sentinelText(), m.adviceText())
+}
+
+// faultText says what is wrong.
+func (m *Machine) faultText() string {
 	switch m.cause {
 	case CauseAllReplicas:
-		return join(m.allReplicasText(), m.adviceText("promote"))
-	case CausePrimaryDown:
-		return join(fmt.Sprintf("the primary %s does not answer%s", m.lostName(), m.lostWhy()), m.adviceText("restart it, or promote"))
+		return m.allReplicasText()
+	case CausePrimaryDown, CauseQuorumLost:
+		return fmt.Sprintf("the primary %s does not answer%s", m.lostName(), m.lostWhy())
 	case CauseHung:
-		return join(fmt.Sprintf("the primary %s accepts connections and does not reply", m.lostName()), m.adviceText("resume it, or stop it for good and promote"))
+		return fmt.Sprintf("the primary %s accepts connections and does not reply", m.lostName())
 	case CauseLoading:
-		return "the primary is loading its dataset; it takes writes when that is done"
+		return "the primary is loading its dataset"
 	case CauseMinReplicas:
 		return m.minReplicasText()
 	case CauseSplitBrain:
@@ -41,6 +45,14 @@ func (m *Machine) outageText() string {
 		return join("there is no primary", m.writableText())
 	case CauseForeignPrimary:
 		return m.foreignText()
+	case CauseUnnamed:
+		return m.unnamedText()
+	case CausePartitioned:
+		return m.partitionText()
+	case CausePinned:
+		return fmt.Sprintf("%s is a usable primary, and this client can write to %s only", m.elsewhere.Addr, strings.Join(m.cfg.Pinned, ", "))
+	case CauseSlotsUncovered:
+		return m.uncoveredText()
 	case CauseDenied:
 		return "the primary does not let our user ask ROLE or INFO; grant both"
 	case CauseWriteRefused:
@@ -51,6 +63,79 @@ func (m *Machine) outageText() string {
 		return "no usable primary is known"
 	}
 	return ""
+}
+
+func (m *Machine) adviceText() string {
+	if a := m.advise(); a != nil {
+		return a.Sentence
+	}
+	return ""
+}
+
+// sentinelText says what keeps the Sentinels from ending the outage.
+func (m *Machine) sentinelText() string {
+	if len(m.sentinels) == 0 {
+		return ""
+	}
+	w := m.word()
+	switch m.automation() {
+	case AutomationRunning:
+		return "the Sentinels are replacing it"
+	case AutomationQuorumLost:
+		return fmt.Sprintf("%d of %d Sentinels answer, or say that they have no quorum, so they will not replace it", w.heard, w.voters)
+	case AutomationUnable:
+		return "the Sentinels find no replica that they would promote (NOGOODSLAVE)" + m.rejections()
+	case AutomationNone, AutomationReady:
+	}
+	return ""
+}
+
+// rejections lists why the first Sentinel that answers would promote none.
+func (m *Machine) rejections() string {
+	voters := m.voters()
+	if len(voters) == 0 {
+		return ""
+	}
+	var why []string
+	for i := range voters[0].Replicas {
+		c := &voters[0].Replicas[i]
+		if text := voters[0].rejects(c); text != "" {
+			why = append(why, c.Addr+" "+text)
+		}
+	}
+	if len(why) == 0 {
+		return ": they know of none"
+	}
+	return ": " + strings.Join(why, ", ")
+}
+
+func (m *Machine) unnamedText() string {
+	masters := distinct(m.nodes, "", func(n *NodeReport) bool { return n.Role == RoleMaster })
+	w := m.word()
+	who, named := "Sentinels", w.addr
+	if m.shard != nil {
+		who = "masters of the Cluster"
+	}
+	if named == "" {
+		return fmt.Sprintf("%s is the only master, and the %s do not agree on the primary yet", addrs(masters), who)
+	}
+	return fmt.Sprintf("%s is the only master, and %d of %d %s name %s: they would undo what is written there", addrs(masters), w.votes, w.voters, who, named)
+}
+
+func (m *Machine) partitionText() string {
+	return fmt.Sprintf("the primary %s does not answer us%s, and others hear it: they go on writing", m.last.Addr, m.lostWhy())
+}
+
+func (m *Machine) uncoveredText() string {
+	if n := m.lostPrimary(); n != nil && m.shard != nil && m.shard.Failed {
+		return fmt.Sprintf("the Cluster has marked %s as failed, and nobody serves its %s", n.Addr, m.shard.slotsText())
+	}
+	for i := range m.nodes {
+		if n := &m.nodes[i]; n.Answered() && n.Role == RoleMaster && n.ClusterDown {
+			return fmt.Sprintf("%s finds the Cluster down, as slots elsewhere are not served or it sees too few masters, and refuses writes", n.Addr)
+		}
+	}
+	return "nobody serves the slots of this shard"
 }
 
 func (m *Machine) allReplicasText() string {
@@ -68,25 +153,6 @@ func (m *Machine) allReplicasText() string {
 		fmt.Fprintf(&b, "; %d known node(s) do not answer", silent)
 	}
 	return b.String()
-}
-
-// adviceText recommends a promotion. It looks at the present offsets: a candidate that was chosen
-// early stays the source of seeds, but the advice must not lose data.
-func (m *Machine) adviceText(verb string) string {
-	n := m.best()
-	if n == nil || n.Role != RoleReplica {
-		return ""
-	}
-	host, port, err := net.SplitHostPort(n.Addr)
-	if err != nil {
-		return ""
-	}
-	text := fmt.Sprintf("to end the outage %s %s, which has the highest offset (%d) of replication id %s: redis-cli -h %s -p %s REPLICAOF NO ONE",
-		verb, n.Addr, n.Offset, short(n.ReplID), host, port)
-	if n.Priority == 0 {
-		text += " (its replica-priority is 0: it was not meant to be promoted)"
-	}
-	return text
 }
 
 func (m *Machine) minReplicasText() string {
@@ -118,6 +184,10 @@ func (m *Machine) foreignText() string {
 
 func (m *Machine) unreachableText() string {
 	switch m.cause {
+	case CausePartitioned:
+		return join(m.partitionText(), m.adviceText())
+	case CauseSlotsUncovered:
+		return join(m.uncoveredText(), "none of its nodes answers us", m.adviceText())
 	case CauseDenied:
 		return "nodes answer, but do not let our user ask ROLE or INFO; check the credentials and grant both"
 	case CauseHung:

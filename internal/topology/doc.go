@@ -1,6 +1,6 @@
 // Package topology knows whether one shard has a usable primary, and which node it is.
 //
-// It has three parts, each usable alone:
+// Its parts, each usable alone:
 //
 //   - [Step] is a pure machine: (machine, event) in, (machine, actions) out. It has no clock,
 //     goroutine or randomness; times come in events, and what is to be done goes out as actions.
@@ -8,8 +8,13 @@
 //   - [Prober] asks one node what it is: ROLE, INFO server, replication and persistence, TIME, in
 //     one pipelined attempt on connections of its own. PING proves nothing and is not used: in the
 //     replication cycle every node answers it.
-//   - [Monitor] drives the machine: it probes every known node at an interval, takes signals from
-//     the write path, and publishes an immutable [View].
+//   - [SentinelProber] asks a Sentinel what it knows of the group, and listens to what it announces.
+//   - [Monitor] drives the machine: it probes every known node and Sentinel at an interval, takes
+//     signals from the write path, and publishes an immutable [View].
+//   - [Cluster] is a pure function, too: the views of a Cluster's servers in, its shards out.
+//     [ClusterMonitor] watches each of them by a Monitor of its own. A Ring is a Monitor a shard.
+//
+// A probe costs one connection a node and one request an interval while healthy.
 //
 // # States
 //
@@ -36,6 +41,24 @@
 //   - Two masters, a master of unknown lineage, and a writable replica where there is no primary
 //     hold the shard in Suspect: writes deferred rather than lost. A writable replica beside a
 //     usable primary is only mentioned in the diagnosis, as no write of ours goes there.
+//   - A primary in use that answers BUSY, or takes no more connections, is the primary. So is one that
+//     refuses for want of memory or disk: View.Overload tells, and the state does not heed it.
+//   - A primary that is lost again soon after its return needs twice as many rounds the next time.
+//
+// # Who decides
+//
+// Where Sentinels are known, a primary must be the one that more than half of them name; where a
+// majority has named another than the last primary, that one is not used again before they name it,
+// be they silent meanwhile. Without a majority, and before one was heard, the lineage decides. Of two
+// masters the one that is named is used, unless the other is its successor: Sentinels lag behind the
+// roles. In a Cluster the same holds for the owner of the slots by the view of most masters. Neither
+// says whether a primary works: that only its own answers do.
+//
+// # Partitions
+//
+// A primary that does not answer us is partitioned, and not down, when somebody else has heard it
+// since: a replica whose offset grows or that had input from it, or a Sentinel that it answered. It
+// takes a few rounds while others write, and up to 12 s while nobody does.
 //
 // # Lineage
 //
@@ -51,8 +74,12 @@
 //
 // # Limits
 //
-//   - One shard; no Sentinel and no Cluster knowledge yet.
 //   - Addresses that servers name for each other are used as they are. Where they can't be reached
 //     from here (NAT, containers), list reachable ones as seeds; certainty is then never claimed.
-//   - A primary that answers others but not us looks like primary-down or hung.
+//   - Of a Cluster's servers the ip is used, not the announced host name. Each tells its whole view
+//     with each probe, about 150 bytes a server: a hundred servers are 1.5 MB a second in all.
+//   - A primary without replicas and Sentinels that answers others but not us looks like primary-down
+//     or hung.
+//   - Whether Sentinels would promote a replica is judged by what they tell and their documented rules
+//     (Redis 6.2 to 8); they may have tuned INFO periods, and nothing is told of orders that servers refuse.
 package topology

@@ -18,6 +18,10 @@ type (
 		At time.Time
 		// Nodes has one report for each known address. Step keeps it: it must not change afterwards.
 		Nodes []NodeReport
+		// Sentinels has one report for each known Sentinel; empty where there are none. The same holds.
+		Sentinels []SentinelReport
+		// Cluster is what the other servers of the Cluster say of this shard; nil where there is none.
+		Cluster *ShardFacts
 	}
 	// Signal is something that the write path has seen.
 	Signal struct {
@@ -26,6 +30,8 @@ type (
 		// Addr is the node that it came from. Signals of another node than the present primary only
 		// ask for a probe round; empty means the present primary.
 		Addr string
+		// Overload is what SignalOverload tells; it is ignored in others.
+		Overload Overload
 	}
 	// Backlog tells whether the journal holds entries that are not trimmed.
 	Backlog struct {
@@ -111,7 +117,11 @@ type Change struct {
 	Certain  bool
 	// Primary and Candidate are those of the View after the change.
 	Primary, Candidate NodeID
-	Epoch              uint64
+	// Elsewhere, Automation and Advice are those of the View after the change.
+	Elsewhere  NodeID
+	Automation Automation
+	Advice     *Advice
+	Epoch      uint64
 	// Diagnosis is a sentence for people; see View.Diagnosis.
 	Diagnosis string
 }

@@ -33,6 +33,8 @@ func worlds() map[string][]NodeReport {
 	writable := replica("b:1", "B", "a:1")
 	writable.Writable = true
 	b := replica("b:1", "B", "a:1")
+	fresh := b
+	fresh.LinkUp = true
 	return map[string][]NodeReport{
 		"good":      {master("a:1", "A", "X", ""), b},
 		"cycle":     {replica("a:1", "A", "b:1"), b},
@@ -47,12 +49,83 @@ func worlds() map[string][]NodeReport {
 		"foreign":   {lost("a:1", OutcomeRefused), master("b:1", "F", "F", "")},
 		"writable":  {replica("a:1", "A", "b:1"), writable},
 		"empty":     nil,
+		"strained":  {lost("a:1", OutcomeBusy), b},
+		"heard":     {lost("a:1", OutcomeTimeout), fresh},
 	}
 }
 
+// exploration is a kind of shard whose machines are explored.
+type exploration struct {
+	cfg    Config
+	worlds []string // of those without Sentinels; nil for all
+	rounds map[string]ProbeRound
+}
+
+// named3 are three Sentinels that name some address each; "" for one that does not answer.
+func named3(addrs ...string) []SentinelReport {
+	var out []SentinelReport
+	for i, addr := range addrs {
+		id := fmt.Sprintf("s%d:1", i)
+		r := SentinelReport{Addr: id, ID: id, Outcome: OutcomeTimeout, LastPing: -1}
+		if addr != "" {
+			r = SentinelReport{Addr: id, ID: id, Outcome: OutcomeAnswered, Watches: true, Primary: addr, Others: 2, Quorum: 2, LastPing: -1}
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+func explorations() map[string]exploration {
+	all := worlds()
+	sentinels := map[string][]SentinelReport{
+		"a": named3("a:1", "a:1", "a:1"), "b": named3("b:1", "b:1", "a:1"),
+		"apart": named3("a:1", "b:1", ""), "lost": named3("", "", "b:1"),
+	}
+	with := map[string]ProbeRound{}
+	for _, world := range []string{"good", "refused", "promoted", "two"} {
+		for who, reports := range sentinels {
+			with[world+", named "+who] = ProbeRound{Nodes: all[world], Sentinels: reports}
+		}
+	}
+	shard := map[string]ProbeRound{}
+	for name, f := range map[string]ShardFacts{
+		"a": {ID: "1", Owner: "a:1", Voters: 3, Heard: 3, Votes: 3}, "b": {ID: "1", Owner: "b:1", Voters: 3, Heard: 3, Votes: 2},
+		"failed": {ID: "1", Owner: "a:1", Voters: 3, Heard: 2, Votes: 2, Failed: true}, "minority": {ID: "1", Owner: "a:1", Voters: 3, Heard: 1, Votes: 1},
+	} {
+		for _, world := range []string{"good", "refused", "hung", "promoted", "two", "silent"} {
+			shard[world+", owner "+name] = ProbeRound{Nodes: all[world], Cluster: &f}
+		}
+	}
+	return map[string]exploration{
+		"alone": {cfg: Config{AmbiguousLimit: 2, FlapWindow: -1}, worlds: slices.DeleteFunc(
+			slices.Collect(maps.Keys(all)), func(name string) bool { return name == "heard" || name == "strained" })},
+		"silence":  {cfg: Config{AmbiguousLimit: 1}, worlds: []string{"good", "refused", "hung", "silent", "strained", "heard", "cycle"}},
+		"pinned":   {cfg: Config{AmbiguousLimit: 1, Pinned: []string{"a:1"}}, worlds: []string{"good", "cycle", "refused", "promoted", "two", "silent", "strained"}},
+		"sentinel": {cfg: Config{AmbiguousLimit: 1, FlapWindow: -1}, worlds: []string{"good", "silent"}, rounds: with},
+		"cluster":  {cfg: Config{AmbiguousLimit: 1, FlapWindow: -1}, worlds: []string{"good"}, rounds: shard},
+	}
+}
+
+// all are the rounds of an exploration.
+func (x exploration) all() map[string]ProbeRound {
+	out := maps.Clone(x.rounds)
+	if out == nil {
+		out = map[string]ProbeRound{}
+	}
+	for name, nodes := range worlds() {
+		if x.worlds == nil || slices.Contains(x.worlds, name) {
+			out[name] = ProbeRound{Nodes: nodes}
+		}
+	}
+	return out
+}
+
 // events are all events in the given state of a machine.
-func events(m Machine, rounds map[string][]NodeReport) map[string]Event {
+func events(m Machine, rounds map[string]ProbeRound) map[string]Event {
 	at := time.Unix(1000, 0)
+	if !m.at.IsZero() {
+		at = m.at
+	}
 	out := map[string]Event{
 		"nil": nil, "backlog": Backlog{At: at, Pending: true}, "no-backlog": Backlog{At: at},
 		"ready":       ReplayReady{At: at, Attempt: m.attempt, RunID: m.primary.RunID},
@@ -62,11 +135,15 @@ func events(m Machine, rounds map[string][]NodeReport) map[string]Event {
 		"late-ready":  ReplayReady{At: at, Attempt: m.attempt + 7, RunID: m.primary.RunID},
 		"retry":       RetryReplay{At: at},
 	}
-	for name, nodes := range rounds {
-		out["round "+name] = ProbeRound{At: at, Nodes: nodes}
+	for name, round := range rounds {
+		round.At = at
+		if name == "heard" {
+			round.At = at.Add(5 * time.Second)
+		}
+		out["round "+name] = round
 	}
 	for kind := range SignalKind(len(signalNames) + 1) {
-		out["signal "+kind.String()] = Signal{At: at, Kind: kind, Addr: m.primary.Addr}
+		out["signal "+kind.String()] = Signal{At: at, Kind: kind, Addr: m.primary.Addr, Overload: OverloadMemory}
 	}
 	out["far signal"] = Signal{At: at, Kind: SignalNotWritable, Addr: "far:1"}
 	for _, reason := range []StopReason{StopNotPrimary, StopBroken, StopParked} {
@@ -78,11 +155,17 @@ func events(m Machine, rounds map[string][]NodeReport) map[string]Event {
 // TestEveryStateAndEvent walks through all machines that can be reached, breadth first, gives each
 // of them every event, and checks what must always hold.
 func TestEveryStateAndEvent(t *testing.T) {
+	for name, x := range explorations() {
+		t.Run(name, func(t *testing.T) { explore(t, x) })
+	}
+}
+
+func explore(t *testing.T, x exploration) {
 	const limit = 20000 // all are reached well before; more means that something counts without end
 	seen := map[fingerprint]bool{}
-	queue := []Machine{NewMachine(Config{AmbiguousLimit: 2})}
+	queue := []Machine{NewMachine(x.cfg)}
 	stepped := map[State]int{}
-	rounds := worlds()
+	rounds := x.all()
 	var names []string
 	for len(queue) > 0 {
 		m := queue[0]
@@ -120,8 +203,8 @@ func TestEveryStateAndEvent(t *testing.T) {
 	t.Logf("%d machines", len(seen))
 }
 
-// fingerprint is all of a machine but what only counts, and the latest round: what mattered of that is
-// in the rest.
+// fingerprint is all of a machine but what only counts or is only told, and the latest round: what
+// mattered of that is in the rest.
 type fingerprint struct {
 	state                    State
 	cause                    Cause
@@ -130,6 +213,10 @@ type fingerprint struct {
 	heads, family            string
 	good, lost, ambiguous    int
 	backlog, running, parked bool
+	deposed, elsewhere       NodeID
+	flaps                    int
+	out, returned            bool
+	quiet, heard             bool
 }
 
 func fingerprintOf(m Machine) fingerprint {
@@ -137,7 +224,10 @@ func fingerprintOf(m Machine) fingerprint {
 		state: m.state, cause: m.cause, certain: m.certain,
 		primary: m.primary, last: m.last, candidate: m.candidate,
 		heads: sorted(m.lineage.heads), family: sorted(m.lineage.family),
-		good: min(m.good, m.cfg.Confirmations), lost: m.lost, ambiguous: m.ambiguous,
+		deposed: m.deposed, elsewhere: m.elsewhere,
+		flaps: m.flap.times, out: m.flap.out, returned: !m.flap.returned.IsZero(),
+		quiet: !m.silence.since.IsZero(), heard: m.heard(m.at),
+		good: min(m.good, m.needed()), lost: m.lost, ambiguous: m.ambiguous,
 		backlog: m.backlog, running: m.running, parked: m.parked,
 	}
 }
@@ -178,7 +268,38 @@ func checkStep(m, next Machine, ev Event, actions []Action) error {
 	if err := checkEntry(m, next, ev); err != nil {
 		return err
 	}
+	if err := checkNaming(next, ev); err != nil {
+		return err
+	}
 	return checkActions(m, next, actions)
+}
+
+// checkNaming checks that nothing is written to a node that is not the primary by the word of those who
+// decide, or that can't be reached, or beside another master.
+func checkNaming(next Machine, ev Event) error {
+	round, ok := ev.(ProbeRound)
+	if !ok || !next.state.Live() {
+		return nil
+	}
+	n := find(round.Nodes, next.primary)
+	if n == nil || !n.Answered() {
+		return nil // a first lost probe
+	}
+	w, masters := next.word(), 0
+	for i := range round.Nodes {
+		if o := &round.Nodes[i]; o.Answered() && o.Role == RoleMaster {
+			masters++
+		}
+	}
+	switch {
+	case w.majority && w.addr != "" && !next.names(w, n):
+		return fmt.Errorf("live on %s, and the word is for %s", n.Addr, w.addr)
+	case masters > 1 && !(w.majority && next.names(w, n)):
+		return fmt.Errorf("live on one of two masters")
+	case len(next.cfg.Pinned) > 0 && !slices.Contains(next.cfg.Pinned, next.primary.Addr):
+		return fmt.Errorf("live at an address that can't be written to")
+	}
+	return nil
 }
 
 // checkEntry checks how the live path opens and closes.
@@ -232,7 +353,7 @@ func checkActions(m, next Machine, actions []Action) error {
 			running = true
 		}
 	}
-	changed := next.epoch != m.epoch || next.cause != m.cause || next.certain != m.certain
+	changed := next.epoch != m.epoch || next.cause != m.cause || next.certain != m.certain || next.elsewhere != m.elsewhere
 	if changed != (announced == 1) || announced > 1 {
 		return fmt.Errorf("%d announcements, changed %t", announced, changed)
 	}

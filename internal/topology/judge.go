@@ -1,5 +1,7 @@
 package topology
 
+import "slices"
+
 // verdictKind is what a round says about the primary.
 type verdictKind uint8
 
@@ -9,6 +11,7 @@ const (
 	verdictNone                  // nodes answer, none is a usable primary
 	verdictSilent                // no node answers
 	verdictContested             // a contradiction that only time or an operator solves
+	verdictStrained              // the primary in use answers that it is too busy to answer
 )
 
 // verdict is the judgement of one round.
@@ -20,6 +23,7 @@ type verdict struct {
 	// primaryLost is how the probe of the present primary ended, when all that speaks against it is
 	// that it did not answer; OutcomeAnswered where there is more, which needs no second look.
 	primaryLost Outcome
+	elsewhere   NodeID // of CausePinned and CausePartitioned: the primary that others use
 }
 
 // judge looks at the latest round with what is known of the last primary.
@@ -31,7 +35,76 @@ func (m *Machine) judge() verdict {
 	case 1:
 		return m.judgeOne(masters[0])
 	}
+	if n := m.settled(masters); n != nil {
+		return m.judgeOne(n)
+	}
 	return verdict{kind: verdictContested, cause: CauseSplitBrain, primaryLost: OutcomeAnswered}
+}
+
+// settled returns the one of several masters that Sentinels or Cluster have settled on: the others are
+// about to be made its replicas. It is none that has a successor among the masters, as the word is
+// older than the roles.
+func (m *Machine) settled(masters []*NodeReport) *NodeReport {
+	w := m.word()
+	if !w.majority {
+		return nil
+	}
+	var chosen *NodeReport
+	for _, n := range masters {
+		if m.names(w, n) {
+			chosen = n
+		}
+	}
+	for _, n := range masters {
+		if chosen == nil || n != chosen && n.ReplID2 != "" && n.ReplID2 == chosen.ReplID {
+			return nil
+		}
+	}
+	return chosen
+}
+
+// depose remembers that a majority has named another than the last primary, until one names it again.
+func (m *Machine) depose() {
+	w := m.word()
+	if !w.majority || w.addr == "" || m.last.IsZero() {
+		return
+	}
+	m.deposed = NodeID{}
+	if n := find(m.nodes, m.last); n == nil || !n.Answered() {
+		if w.addr != m.last.Addr && w.runID != m.last.RunID {
+			m.deposed = m.last
+		}
+	} else if !m.names(w, n) {
+		m.deposed = m.last
+	}
+}
+
+// entitled reports whether Sentinels or Cluster let a master be the primary. Without a majority of
+// them its lineage alone counts, unless they had named another when they were last heard. Where they disagree, as in the middle of a failover, the primary in
+// use stays and no other is taken.
+func (m *Machine) entitled(n *NodeReport) bool {
+	w := m.word()
+	switch {
+	case !w.majority:
+		return m.deposed.IsZero() || !n.ID().same(m.deposed)
+	case w.addr == "":
+		return m.state.Live() && n.ID().same(m.primary)
+	}
+	return m.names(w, n)
+}
+
+// reach returns the report of a usable primary by an address that writes can go to.
+func (m *Machine) reach(n *NodeReport) *NodeReport {
+	if len(m.cfg.Pinned) == 0 || slices.Contains(m.cfg.Pinned, n.Addr) {
+		return n
+	}
+	for i := range m.nodes {
+		o := &m.nodes[i]
+		if o.Answered() && o.Role == RoleMaster && o.ID().same(n.ID()) && slices.Contains(m.cfg.Pinned, o.Addr) {
+			return o
+		}
+	}
+	return nil
 }
 
 // members leaves out strangers: discovered addresses (never seeds) that meanwhile belong to a
@@ -57,14 +130,20 @@ func (m *Machine) members(masters []*NodeReport) []*NodeReport {
 func (m *Machine) judgeOne(n *NodeReport) verdict {
 	v := verdict{kind: verdictNone, certain: m.complete(), primaryLost: OutcomeAnswered}
 	switch {
+	case !m.entitled(n):
+		v.kind, v.cause, v.certain = verdictContested, CauseUnnamed, false
 	case !m.kin(n):
 		v.kind, v.cause, v.certain = verdictContested, CauseForeignPrimary, false
 	case n.Loading:
 		v.cause = CauseLoading
 	case !n.enoughReplicas():
 		v.cause = CauseMinReplicas
+	case n.ClusterDown:
+		v.cause = CauseSlotsUncovered
+	case m.reach(n) == nil:
+		v.cause, v.elsewhere, v.certain = CausePinned, n.ID(), false
 	default:
-		v.kind, v.primary, v.certain = verdictUsable, n, false
+		v.kind, v.primary, v.certain = verdictUsable, m.reach(n), false
 	}
 	return v
 }
@@ -76,6 +155,9 @@ func (m *Machine) kin(n *NodeReport) bool {
 		return true // nothing known that could contradict
 	case n.of(m.lineage.heads), n.ID().same(m.last), n.Addr == m.last.Addr:
 		return true
+	}
+	if w := m.word(); w.majority && m.names(w, n) {
+		return true // those who decide have decided
 	}
 	if n.of(m.lineage.family) {
 		return m.complete()
@@ -109,6 +191,10 @@ func (m *Machine) judgeNone() verdict {
 	switch {
 	case lost != nil:
 		v.primaryLost, v.cause = lost.Outcome, lost.Outcome.cause()
+		if m.state.Live() && lost.Outcome.strained() != OverloadNone {
+			v.kind, v.certain = verdictStrained, false
+			return v
+		}
 	case answered == 0:
 		v.primaryLost, v.cause = OutcomeUnknown, CauseNoAnswer
 	default:
@@ -123,8 +209,35 @@ func (m *Machine) judgeNone() verdict {
 		}
 	case writable:
 		v.kind, v.cause, v.certain = verdictContested, CauseWritableReplica, false
+		return v
 	}
+	m.refine(&v)
 	return v
+}
+
+// refine looks whether others know more of a primary that does not answer us.
+func (m *Machine) refine(v *verdict) {
+	if m.heard(m.at) && !m.last.IsZero() {
+		v.cause, v.certain, v.elsewhere = CausePartitioned, false, m.last
+		return
+	}
+	switch v.cause {
+	case CausePrimaryDown, CauseHung, CauseNoAnswer:
+		if m.shard != nil && m.shard.Failed {
+			v.cause = CauseSlotsUncovered
+			return
+		}
+	case CauseAllReplicas:
+		if m.shard != nil {
+			v.cause = CauseSlotsUncovered // a Cluster's servers can't be told to follow each other
+		}
+		return
+	default:
+		return
+	}
+	if v.cause == CausePrimaryDown && m.automation() == AutomationQuorumLost {
+		v.cause = CauseQuorumLost
+	}
 }
 
 // lostPrimary returns the report of the node that should be the primary and does not answer: the

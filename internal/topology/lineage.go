@@ -60,3 +60,14 @@ func remember(ids []string, id string) []string {
 	}
 	return append(slices.Clone(ids), id)
 }
+
+// others are all known ids but one.
+func (l lineage) others(id string) []string {
+	var out []string
+	for _, known := range slices.Concat(l.heads, l.family) {
+		if known != id && !slices.Contains(out, known) {
+			out = append(out, known)
+		}
+	}
+	return out
+}

@@ -13,9 +13,12 @@ const (
 	DefaultLostProbes = 2
 	// DefaultAmbiguousLimit is how many ambiguous failures ask for a probe round.
 	DefaultAmbiguousLimit = 3
+	// DefaultFlapWindow is how soon a primary that is lost again counts as flapping.
+	DefaultFlapWindow = 30 * time.Second
 )
 
-// Config holds the numbers of the machine. The zero value means the defaults; so do values below 1.
+// Config holds the numbers of the machine, and what it can't learn from servers. The zero value means
+// the defaults; so do counts below 1.
 type Config struct {
 	// Confirmations is how many good rounds in a row a returning primary needs. Default 2.
 	Confirmations int
@@ -24,6 +27,16 @@ type Config struct {
 	// AmbiguousLimit is how many ambiguous failures without a good round between them ask for a
 	// probe round, and then make one lost probe enough for Suspect. Default 3.
 	AmbiguousLimit int
+	// FlapWindow is how soon after its return a primary must be lost to count as flapping. Each such
+	// loss doubles the rounds that its next return takes, up to 16 or Confirmations, and those beyond
+	// Confirmations come at the interval's pace; a loss after a longer time ends that. Default 30 s,
+	// of a [Monitor] 30 of its intervals; negative switches it off.
+	FlapWindow time.Duration
+	// Pinned are the addresses that writes can go to, of which one at least must lead to the primary:
+	// those of a client that can't be told another. Empty means that any will do.
+	Pinned []string
+	// MasterName is the group's name at the Sentinels, for the commands that are recommended.
+	MasterName string
 }
 
 func (c Config) withDefaults() Config {
@@ -35,6 +48,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.AmbiguousLimit < 1 {
 		c.AmbiguousLimit = DefaultAmbiguousLimit
+	}
+	if c.FlapWindow == 0 {
+		c.FlapWindow = DefaultFlapWindow
 	}
 	return c
 }
@@ -53,7 +69,19 @@ type Machine struct {
 	last      NodeID // the last verified one
 	candidate NodeID // fixed while not Healthy, unless it stops answering
 	lineage   lineage
-	nodes     []NodeReport // of the latest round
+	elsewhere NodeID // the primary that writes can't reach, with CausePinned and CausePartitioned
+
+	// Of the latest round.
+	nodes     []NodeReport
+	sentinels []SentinelReport
+	shard     *ShardFacts
+	at        time.Time
+
+	deposed    NodeID // the last primary, once most Sentinels have named another
+	silence    silence
+	flap       flap
+	overload   Overload
+	overloadAt time.Time
 
 	good      int  // rounds in a row with the same usable primary, in Returning
 	lost      int  // rounds in a row without an answer of the primary, while live
@@ -149,11 +177,21 @@ func (t *turn) stop() {
 // round judges a probe round.
 func (t *turn) round(ev ProbeRound) {
 	m := &t.m
-	m.nodes = ev.Nodes
+	before, last := m.nodes, m.at
+	m.nodes, m.sentinels, m.shard, m.at = ev.Nodes, ev.Sentinels, ev.Cluster, ev.At
 	m.lineage = m.lineage.learn(ev.Nodes)
-	if v := m.judge(); v.kind == verdictUsable {
+	m.relieve(ev.At)
+	m.depose()
+	m.listen(before, ev.At, last)
+	v := m.judge()
+	m.elsewhere = v.elsewhere
+	switch v.kind {
+	case verdictUsable:
 		t.usable(v.primary)
-	} else {
+	case verdictStrained:
+		m.overloaded(v.primaryLost.strained(), ev.At)
+		m.lost = 0
+	case verdictUnknown, verdictNone, verdictSilent, verdictContested:
 		t.unusable(v)
 	}
 	t.chooseCandidate()
@@ -169,7 +207,7 @@ func (t *turn) usable(n *NodeReport) {
 	m.lost, m.ambiguous = 0, 0
 	switch {
 	case m.state == StateUnknown:
-		m.good = m.cfg.Confirmations
+		m.good = m.needed()
 		t.to(StateReturning, CauseNone, false)
 	case m.state.Live() && same:
 		m.accept(id, n)
@@ -177,6 +215,9 @@ func (t *turn) usable(n *NodeReport) {
 	case m.state == StateReturning && same:
 		m.good++
 	default:
+		if m.state.Live() {
+			m.lose()
+		}
 		t.stop()
 		m.parked = false
 		m.good = 1
@@ -191,8 +232,8 @@ func (t *turn) usable(n *NodeReport) {
 func (t *turn) confirm(n *NodeReport) {
 	m := &t.m
 	switch {
-	case m.good < m.cfg.Confirmations:
-		t.probe = true
+	case m.good < m.needed():
+		t.probe = m.good < m.cfg.Confirmations
 	case m.running || m.parked:
 	case m.backlog:
 		m.accept(n.ID(), n)
@@ -223,6 +264,7 @@ func (t *turn) unusable(v verdict) {
 			return
 		}
 	}
+	m.lose()
 	switch v.kind {
 	case verdictContested:
 		// Asked again at once, but only on entry: a held state goes on at the driver's interval.
@@ -232,7 +274,7 @@ func (t *turn) unusable(v verdict) {
 		t.to(StateUnreachable, v.cause, false)
 	case verdictNone:
 		t.to(StateNoPrimary, v.cause, v.certain)
-	case verdictUsable, verdictUnknown:
+	case verdictUsable, verdictStrained, verdictUnknown:
 	}
 }
 
@@ -246,6 +288,8 @@ func (t *turn) signal(ev Signal) {
 	}
 	cause, certain := ev.Kind.cause()
 	switch {
+	case ev.Kind == SignalOverload:
+		m.overloaded(ev.Overload, ev.At)
 	case m.state == StateUnknown:
 		t.probe = ev.Kind != SignalUnknown
 	case !m.state.Live() && m.state != StateReturning:
@@ -315,19 +359,24 @@ func (t *turn) retryReplay() {
 // finish orders the actions and raises the epoch where state, primary or candidate have changed.
 func (t *turn) finish(at time.Time) (Machine, []Action) {
 	m, was := &t.m, &t.before
+	if m.cause != CausePinned && m.cause != CausePartitioned {
+		m.elsewhere = NodeID{}
+	}
 	moved := m.state != was.state
 	if moved {
 		m.since = at
+		m.settle(was.state, at)
 	}
 	// A primary that gained a new replid was made to return, so identities are compared wholly.
 	if moved || m.primary != was.primary || m.candidate != was.candidate {
 		m.epoch++
 	}
 	var out []Action
-	if m.epoch != was.epoch || m.cause != was.cause || m.certain != was.certain {
+	if m.epoch != was.epoch || m.cause != was.cause || m.certain != was.certain || m.elsewhere != was.elsewhere {
 		out = append(out, Announce{Change{
 			At: at, From: was.state, To: m.state, Cause: m.cause, Certain: m.certain,
 			Primary: m.primary, Candidate: m.candidate, Epoch: m.epoch, Diagnosis: m.diagnose(),
+			Elsewhere: m.elsewhere, Automation: m.automation(), Advice: m.advise(),
 		}})
 	}
 	out = append(out, t.actions...)

@@ -38,6 +38,19 @@ type Options struct {
 	// return soon after its context ends; until it does, that node counts as not answering and is
 	// not asked again. Required.
 	Probe func(ctx context.Context, addr string) NodeReport
+	// Sentinels are the addresses of Sentinels to begin with; others are learned from them, as are
+	// nodes. Empty means none. Config.MasterName names the group in recommended commands.
+	Sentinels []string
+	// ProbeSentinel asks one Sentinel, usually [SentinelProber.Probe], under the terms of Probe.
+	// Required with Sentinels.
+	ProbeSentinel func(ctx context.Context, addr string) SentinelReport
+	// ListenSentinel follows what one Sentinel announces, usually [SentinelProber.Listen], and calls
+	// hint for what may mean another primary, each of which asks for a probe round. It returns when the
+	// connection or ctx ends, and is called again after a while. Nil means to do without hints.
+	ListenSentinel func(ctx context.Context, addr string, hint func()) error
+	// Facts tells, after each round's probes and from their goroutine, what a Cluster's servers say of
+	// this shard; nil facts mean that nothing is known yet. Set by [ClusterMonitor]; nil outside a Cluster.
+	Facts func() *ShardFacts
 	// Pending tells whether the journal holds entries that are not trimmed. If set it is asked, from
 	// any goroutine and outside locks, before each round and after each drain, and when it is true
 	// taken for Backlog(true): so a Backlog call that was overtaken by Drained does no lasting harm.
@@ -72,7 +85,15 @@ func (o Options) withDefaults() Options {
 			return NodeReport{Addr: addr, Outcome: OutcomeBroken, Err: errors.New("topology: Options.Probe is not set, so no node can be asked; set it")}
 		}
 	}
-	o.Seeds = slices.Clone(o.Seeds)
+	if o.ProbeSentinel == nil {
+		o.ProbeSentinel = func(_ context.Context, addr string) SentinelReport {
+			return SentinelReport{Addr: addr, Outcome: OutcomeBroken, Err: errors.New("topology: Options.ProbeSentinel is not set, so no Sentinel can be asked; set it")}
+		}
+	}
+	if o.FlapWindow == 0 {
+		o.FlapWindow = 30 * o.Interval
+	}
+	o.Seeds, o.Sentinels, o.Pinned = slices.Clone(o.Seeds), slices.Clone(o.Sentinels), slices.Clone(o.Pinned)
 	return o
 }
 
@@ -87,8 +108,8 @@ type ReplayOrder struct {
 }
 
 // Monitor watches one shard. It is safe for concurrent use. A Monitor owns two goroutines, one that
-// makes the rounds (and one more a node during a round) and one that calls OnChange and OnReplay;
-// Close ends them.
+// makes the rounds (and one more a node during a round) and one that calls OnChange and OnReplay,
+// and one for each of Options.Sentinels that listens to it; Close ends them.
 type Monitor struct {
 	opts Options
 	view atomic.Pointer[View]
@@ -150,6 +171,11 @@ func (m *Monitor) Start(ctx context.Context) {
 	cancel()
 	m.wg.Go(m.probeLoop)
 	m.wg.Go(m.noticeLoop)
+	if m.opts.ListenSentinel != nil {
+		for _, addr := range m.opts.Sentinels {
+			m.wg.Go(func() { m.hintLoop(addr) })
+		}
+	}
 }
 
 // Close ends the goroutines and returns when they have, probes under way included. What is still to be told to OnChange and
@@ -238,6 +264,9 @@ func (m *Monitor) Signal(s Signal) {
 	if s.At.IsZero() {
 		s.At = m.opts.Now()
 	}
+	if s.Kind == SignalOverload && s.Overload == m.View().Overload && s.At.Sub(m.View().overloadAt) < overloadHold/4 {
+		return // known, and there may be thousands of these too
+	}
 	m.step(s)
 }
 
@@ -286,8 +315,10 @@ func (m *Monitor) step(ev Event) {
 
 func (m *Monitor) stepLocked(ev Event) {
 	var actions []Action
+	strain := m.machine.overloadAt
 	m.machine, actions = Step(m.machine, ev)
 	_, publish := ev.(ProbeRound)
+	publish = publish || m.machine.overloadAt != strain
 	for _, a := range actions {
 		switch a := a.(type) {
 		case Announce:
@@ -312,6 +343,13 @@ func (m *Monitor) stepLocked(ev Event) {
 func (m *Monitor) publishLocked() {
 	close(m.changed)
 	m.changed = make(chan struct{})
+}
+
+// Hint asks for a probe round at once: something may have changed.
+func (m *Monitor) Hint() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.kickLocked()
 }
 
 func (m *Monitor) kickLocked() {

@@ -57,7 +57,9 @@ func (m *Monitor) tell(n notice) {
 }
 
 // logPanic logs the type of a panic's value only: the value itself is the user's and may hold data.
-func (m *Monitor) logPanic(where string, r any) {
-	m.opts.Logger.Error("topology: a callback panicked; it was contained",
+func (m *Monitor) logPanic(where string, r any) { logPanic(m.opts.Logger, where, r) }
+
+func logPanic(log *slog.Logger, where string, r any) {
+	log.Error("topology: a callback panicked; it was contained",
 		slog.String("callback", where), slog.String("panic", fmt.Sprintf("%T", r)))
 }

@@ -22,8 +22,9 @@ var errProberClosed = errors.New("topology: the prober is closed")
 type Prober struct {
 	base redis.Options
 
-	mu     sync.Mutex       // guards the fields below; never held across I/O
-	links  map[string]*link // by address
+	mu     sync.Mutex        // guards the fields below; never held across I/O
+	links  map[string]*link  // by address
+	shards map[string]string // shard-ids that servers told of themselves, by run_id; "" for none
 	closed bool
 }
 
@@ -43,7 +44,7 @@ func NewProber(base *redis.Options) *Prober {
 	if base == nil {
 		base = &redis.Options{}
 	}
-	return &Prober{links: map[string]*link{}, base: redis.Options{
+	return &Prober{links: map[string]*link{}, shards: map[string]string{}, base: redis.Options{
 		Network: base.Network, Dialer: base.Dialer, TLSConfig: base.TLSConfig,
 		Username: base.Username, Password: base.Password,
 		CredentialsProvider:          base.CredentialsProvider,
@@ -69,36 +70,58 @@ func NewProber(base *redis.Options) *Prober {
 // write, and, where the server has min-replicas-to-write set, for its value in a second one. It
 // never returns an error: Outcome tells how far it came. A connection that died unused since the
 // last probe is replaced at once, once; nothing else is tried again.
-func (p *Prober) Probe(ctx context.Context, addr string) NodeReport {
+func (p *Prober) Probe(ctx context.Context, addr string) NodeReport { return p.probe(ctx, addr, false) }
+
+// ProbeCluster is Probe for a server of a Cluster: CLUSTER INFO and CLUSTER NODES go with the same write.
+func (p *Prober) ProbeCluster(ctx context.Context, addr string) NodeReport {
+	return p.probe(ctx, addr, true)
+}
+
+func (p *Prober) probe(ctx context.Context, addr string, cluster bool) NodeReport {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, DefaultTimeout)
 		defer cancel()
 	}
+	var n NodeReport
+	outcome, err := p.visit(ctx, addr, func(ctx context.Context, c *redis.Client) (err error) {
+		n, err = p.ask(ctx, c, addr, cluster)
+		return err
+	})
+	if err != nil {
+		return NodeReport{Addr: addr, Outcome: outcome, Err: err}
+	}
+	return n
+}
+
+// visit asks a server something, on the connection kept for it.
+func (p *Prober) visit(ctx context.Context, addr string, ask func(context.Context, *redis.Client) error) (Outcome, error) {
 	for {
-		n, again := p.attempt(ctx, addr)
+		outcome, again, err := p.attempt(ctx, addr, ask)
 		if !again || ctx.Err() != nil {
-			return n
+			return outcome, err
 		}
 	}
 }
 
-// attempt makes one probe; again tells that only an old connection was found dead.
-func (p *Prober) attempt(ctx context.Context, addr string) (n NodeReport, again bool) {
+// attempt makes one visit; again tells that only an old connection was found dead.
+func (p *Prober) attempt(ctx context.Context, addr string, ask func(context.Context, *redis.Client) error) (o Outcome, again bool, err error) {
 	l, reused, err := p.link(ctx, addr)
 	if err != nil {
-		return NodeReport{Addr: addr, Outcome: classify(err, OutcomeTimeout), Err: err}, false
+		return classify(err, OutcomeTimeout), false, err
 	}
-	n, err = ask(ctx, l.client, addr)
+	err = ask(ctx, l.client)
 	if err == nil {
 		p.mu.Lock()
 		l.reused = true
 		p.mu.Unlock()
-		return n, false
+		return OutcomeAnswered, false, nil
 	}
-	outcome := classify(err, OutcomeHung)
-	p.drop(addr, l)
-	return NodeReport{Addr: addr, Outcome: outcome, Err: err}, reused && outcome == OutcomeBroken
+	o = classify(err, OutcomeHung)
+	if o != OutcomeBusy { // what it says so on is the connection to keep
+		p.drop(addr, l)
+	}
+	return o, reused && o == OutcomeBroken, err
 }
 
 // link returns the connection to a node and whether it has been used before, dialling it if there
@@ -119,8 +142,8 @@ func (p *Prober) link(ctx context.Context, addr string) (*link, bool, error) {
 	if err := d.connect(ctx, addr); err != nil {
 		return nil, false, err
 	}
-	opts := p.base
-	opts.Addr, opts.Network, opts.Dialer = addr, p.network(addr), d.next
+	opts := p.options(addr)
+	opts.Dialer = d.next
 	fresh := &link{client: redis.NewClient(&opts), dialer: d}
 	p.mu.Lock()
 	other := p.links[addr]
@@ -168,6 +191,13 @@ func (p *Prober) network(addr string) string {
 		return "tcp" // nodes that servers name are host:port, also when the seed is a socket
 	}
 	return p.base.Network
+}
+
+// options are those of a client of one server.
+func (p *Prober) options(addr string) redis.Options {
+	opts := p.base
+	opts.Addr, opts.Network, opts.Dialer = addr, p.network(addr), p.dialer(addr)
+	return opts
 }
 
 type dialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -243,6 +273,8 @@ func classify(err error, late Outcome) Outcome {
 		return OutcomeDenied
 	case serverSays(err, "BUSY "):
 		return OutcomeBusy
+	case redis.IsMaxClientsError(err):
+		return OutcomeFull
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
 		if errors.As(err, &opErr) && opErr.Op == "dial" {
 			return OutcomeTimeout
@@ -252,6 +284,11 @@ func classify(err error, late Outcome) Outcome {
 	return OutcomeBroken
 }
 
+func isTimeout(err error) bool {
+	var netErr net.Error
+	return errors.As(err, &netErr) && netErr.Timeout()
+}
+
 // serverSays reports whether err is a server's reply that begins with prefix.
 func serverSays(err error, prefix string) bool {
 	var reply redis.Error
@@ -259,13 +296,17 @@ func serverSays(err error, prefix string) bool {
 }
 
 // ask makes the probe on a client. An error means that the node has not told its role.
-func ask(ctx context.Context, c *redis.Client, addr string) (NodeReport, error) {
+func (p *Prober) ask(ctx context.Context, c *redis.Client, addr string, cluster bool) (NodeReport, error) {
 	pipe := c.Pipeline()
 	role := pipe.Do(ctx, "role")
 	server := pipe.Info(ctx, "server") // 6.2 takes one section a call
 	replication := pipe.Info(ctx, "replication")
 	persistence := pipe.Info(ctx, "persistence")
 	clock := pipe.Time(ctx)
+	var info, nodes *redis.Cmd
+	if cluster {
+		info, nodes = pipe.Do(ctx, "cluster", "info"), pipe.Do(ctx, "cluster", "nodes")
+	}
 	sent := time.Now()
 	_, err := pipe.Exec(ctx)
 	rtt := time.Since(sent)
@@ -283,12 +324,48 @@ func ask(ctx context.Context, c *redis.Client, addr string) (NodeReport, error) 
 	if at, err := clock.Result(); err == nil {
 		n.Skew, n.SkewKnown = at.Sub(sent.Add(rtt/2)), true
 	}
+	if cluster {
+		if err := p.readCluster(ctx, c, &n, info, nodes); err != nil {
+			return NodeReport{}, err
+		}
+	}
 	if limited {
 		if err := n.askMinReplicas(ctx, c); err != nil {
 			return NodeReport{}, err
 		}
 	}
 	return n, nil
+}
+
+// readCluster takes the answers to CLUSTER INFO and NODES. A server is asked for its shard-id once: it
+// keeps it as long as it runs. Only failures of the connection are errors.
+func (p *Prober) readCluster(ctx context.Context, c *redis.Client, n *NodeReport, info, nodes *redis.Cmd) error {
+	if text, err := info.Text(); err == nil {
+		n.ClusterDown = infoFields(text)["cluster_state"] == "fail"
+	}
+	text, err := nodes.Text()
+	if err != nil {
+		return nil //nolint:nilerr // the server is in no Cluster, or our user may not ask
+	}
+	n.Cluster = parseClusterNodes(text, n.Addr)
+	p.mu.Lock()
+	id, known := p.shards[n.RunID]
+	p.mu.Unlock()
+	if !known {
+		reply := c.Do(ctx, "cluster", "myshardid") // since 7.2
+		if err := reply.Err(); err != nil && !isReply(err) {
+			return err
+		}
+		id, _ = reply.Text()
+		p.mu.Lock()
+		if len(p.shards) >= clusterLimit {
+			clear(p.shards) // of servers that were restarted often; those that run are asked again
+		}
+		p.shards[n.RunID] = id
+		p.mu.Unlock()
+	}
+	n.Cluster.ShardID = id
+	return nil
 }
 
 // isReply reports whether the server itself answered with an error, as opposed to a failure of the

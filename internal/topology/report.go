@@ -62,6 +62,10 @@ type NodeReport struct {
 	Replicas []string
 	// MinReplicas is min-replicas-to-write, 0 when not set; GoodReplicas how many are good.
 	MinReplicas, GoodReplicas int
+	// ClusterDown: the node is in a Cluster and finds it down (cluster_state:fail), so it refuses.
+	ClusterDown bool
+	// Cluster is the node's view of its Cluster; nil where there is none, or it was not asked.
+	Cluster *ClusterReport
 	// RTT is how long the answer took.
 	RTT time.Duration
 	// Skew is the server's TIME minus ours at the middle of the round trip; SkewKnown is false when

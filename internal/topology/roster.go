@@ -46,10 +46,10 @@ func (r *roster) index(addr string) int {
 	return slices.IndexFunc(r.entries, func(e rosterEntry) bool { return e.addr == addr })
 }
 
-// discover adds the addresses that a report names and returns those that are new.
-func (r *roster) discover(n *NodeReport) []rosterEntry {
+// discover adds addresses that somebody names and returns those that are new.
+func (r *roster) discover(addrs []string) []rosterEntry {
 	var fresh []rosterEntry
-	for _, addr := range named(n) {
+	for _, addr := range addrs {
 		if r.add(addr, false) {
 			fresh = append(fresh, r.entries[len(r.entries)-1])
 		}
@@ -57,15 +57,9 @@ func (r *roster) discover(n *NodeReport) []rosterEntry {
 	return fresh
 }
 
-// settle forgets addresses that nobody has named for long. It may only be called for healthy
+// settle forgets addresses that nobody has mentioned for long. It may only be called for healthy
 // rounds: in an outage what was known last is all there is to go by.
-func (r *roster) settle(nodes []NodeReport, primary NodeID) {
-	mentioned := map[string]bool{primary.Addr: true}
-	for i := range nodes {
-		for _, addr := range named(&nodes[i]) {
-			mentioned[addr] = true
-		}
-	}
+func (r *roster) settle(mentioned map[string]bool) {
 	r.entries = slices.DeleteFunc(r.entries, func(e rosterEntry) bool {
 		return !e.seed && !mentioned[e.addr] && e.unnamed+1 > rosterGrace
 	})
@@ -94,4 +88,41 @@ func named(n *NodeReport) []string {
 		return n.Replicas
 	}
 	return append([]string{n.Master}, n.Replicas...)
+}
+
+// become makes the list the given one, in its order.
+func (r *roster) become(addrs []string) {
+	if len(addrs) == 0 {
+		return // nothing is known: what was known last is all there is to go by
+	}
+	r.entries = nil
+	for _, addr := range addrs {
+		r.add(addr, false)
+	}
+}
+
+func addrsOf(entries []rosterEntry) []string {
+	out := make([]string, 0, len(entries))
+	for _, e := range entries {
+		out = append(out, e.addr)
+	}
+	return out
+}
+
+// namedBySentinels returns the nodes that Sentinels know of.
+func namedBySentinels(reports []SentinelReport) []string {
+	var out []string
+	for i := range reports {
+		r := &reports[i]
+		if !r.answered() {
+			continue
+		}
+		if r.Primary != "" {
+			out = append(out, r.Primary)
+		}
+		for _, c := range r.Replicas {
+			out = append(out, c.Addr)
+		}
+	}
+	return out
 }

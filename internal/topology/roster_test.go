@@ -21,10 +21,10 @@ func TestRosterIsBounded(t *testing.T) {
 		many = append(many, fmt.Sprintf("n%d:1", i))
 	}
 	n := fakeMaster("seed:1", "X", "", many...)
-	if fresh := r.discover(&n); len(fresh) != rosterLimit-1 {
+	if fresh := r.discover(named(&n)); len(fresh) != rosterLimit-1 {
 		t.Fatalf("%d are new", len(fresh))
 	}
-	if fresh := r.discover(&n); len(fresh) != 0 || len(r.entries) != rosterLimit {
+	if fresh := r.discover(named(&n)); len(fresh) != 0 || len(r.entries) != rosterLimit {
 		t.Fatalf("%d are new the second time, %d in all", len(fresh), len(r.entries))
 	}
 	if r.entries[0].addr != "seed:1" || !r.entries[0].seed || r.entries[1].seed {
@@ -35,8 +35,8 @@ func TestRosterIsBounded(t *testing.T) {
 func TestRosterForgetsOnlyWhatNobodyNames(t *testing.T) {
 	r := newRoster([]string{"vip:1"})
 	a := fakeMaster("a:1", "X", "", "b:1", "c:1")
-	r.discover(&NodeReport{Outcome: OutcomeAnswered, Master: "a:1"})
-	r.discover(&a)
+	r.discover(named(&NodeReport{Outcome: OutcomeAnswered, Master: "a:1"}))
+	r.discover(named(&a))
 	all := []string{"vip:1", "a:1", "b:1", "c:1"}
 	if !slices.Equal(r.addrs(), all) {
 		t.Fatalf("%v", r.addrs())
@@ -44,7 +44,10 @@ func TestRosterForgetsOnlyWhatNobodyNames(t *testing.T) {
 	a.Replicas = []string{"c:1"} // b is gone, the primary itself is named by nobody
 	settle := func(times int) {
 		for range times {
-			r.settle([]NodeReport{a, {Addr: "b:1", Outcome: OutcomeRefused, Replicas: []string{"b:1"}}}, a.ID())
+			mentioned := map[string]bool{a.Addr: true}
+			mention(mentioned, named(&a))
+			mention(mentioned, named(&NodeReport{Addr: "b:1", Outcome: OutcomeRefused, Replicas: []string{"b:1"}}))
+			r.settle(mentioned)
 		}
 	}
 	settle(rosterGrace)

@@ -2,8 +2,8 @@ package topology
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -20,21 +20,24 @@ const (
 
 // rounds is what the goroutine that makes the rounds keeps between them.
 type rounds struct {
-	roster  *roster
-	backoff *backoff.ExponentialBackOff
-	paced   State     // the state that the backoff was paced for
-	began   time.Time // of the latest round
-	// late are probes that had not returned when their round ended. Their nodes are not asked again
-	// before they do, or a probe that hangs would pile up.
-	late    map[string]bool
-	results chan NodeReport // from the probes, late ones too
+	roster    *roster
+	sentinels *roster // during a round it belongs to the goroutine that asks them
+	backoff   *backoff.ExponentialBackOff
+	paced     State     // the state that the backoff was paced for
+	began     time.Time // of the latest round
+	ask       *crew[NodeReport]
+	hear      *crew[SentinelReport]
 }
 
 func (r *rounds) init(o Options) {
 	r.roster = newRoster(o.Seeds)
-	r.late = map[string]bool{}
-	// Each address has at most one probe under way, so that probes need not wait to hand in.
-	r.results = make(chan NodeReport, rosterLimit)
+	r.sentinels = newRoster(o.Sentinels)
+	r.ask = newCrew(o.Probe, func(addr string, outcome Outcome, err error) NodeReport {
+		return NodeReport{Addr: addr, Outcome: outcome, Err: err}
+	})
+	r.hear = newCrew(o.ProbeSentinel, func(addr string, outcome Outcome, err error) SentinelReport {
+		return SentinelReport{Addr: addr, Outcome: outcome, Err: err}
+	})
 	r.backoff = backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(o.Interval/10),
 		backoff.WithMaxInterval(o.Interval),
@@ -100,21 +103,9 @@ func (m *Monitor) round(ctx context.Context) {
 	}
 	m.mu.Unlock()
 
-	r := &m.rounds
-	r.began = time.Now()
-	var nodes []NodeReport
-	wave := append([]rosterEntry(nil), r.roster.entries...)
-	for range maxWaves {
-		reports := m.wave(ctx, wave)
-		wave = nil
-		for i := range reports {
-			wave = append(wave, r.roster.discover(&reports[i])...)
-		}
-		nodes = append(nodes, reports...)
-		if len(wave) == 0 {
-			break
-		}
-	}
+	m.rounds.began = time.Now()
+	sentinels := m.roundOfSentinels(ctx)
+	nodes, told := m.roundOfNodes(ctx, sentinels)
 	if ctx.Err() != nil {
 		// Silence that we made ourselves says nothing about the nodes.
 		m.mu.Lock()
@@ -122,17 +113,111 @@ func (m *Monitor) round(ctx context.Context) {
 		m.mu.Unlock()
 		return
 	}
-	r.roster.order(nodes)
+	var facts *ShardFacts
+	if m.opts.Facts != nil {
+		facts = m.opts.Facts()
+	}
 	m.mu.Lock()
 	if !m.closed {
-		m.stepLocked(ProbeRound{At: m.opts.Now(), Nodes: nodes})
+		m.stepLocked(ProbeRound{At: m.opts.Now(), Nodes: nodes, Sentinels: told, Cluster: facts})
 		m.done = id
 		m.finishRoundLocked()
 	}
 	v := m.View()
 	m.mu.Unlock()
-	if v.Live {
-		r.roster.settle(nodes, v.Primary)
+	m.rounds.settle(v, facts)
+}
+
+// roundOfNodes probes all known nodes and those that they, or the Sentinels, name; it returns what
+// the Sentinels told, too.
+func (m *Monitor) roundOfNodes(ctx context.Context, sentinels <-chan []SentinelReport) ([]NodeReport, []SentinelReport) {
+	r := &m.rounds
+	var (
+		nodes []NodeReport
+		told  []SentinelReport
+	)
+	wave := slices.Clone(r.roster.entries)
+	for i := range maxWaves {
+		got := r.ask.wave(ctx, m, addrsOf(wave))
+		reports := make([]NodeReport, 0, len(wave))
+		for _, e := range wave {
+			n := got[e.addr]
+			n.Addr, n.Seed = e.addr, e.seed
+			reports = append(reports, n)
+		}
+		wave = nil
+		if i == 0 {
+			told = <-sentinels
+			wave = r.roster.discover(namedBySentinels(told))
+		}
+		for j := range reports {
+			if m.opts.Facts == nil { // the servers of a Cluster's shard are told by it
+				wave = append(wave, r.roster.discover(named(&reports[j]))...)
+			}
+		}
+		nodes = append(nodes, reports...)
+		if len(wave) == 0 {
+			break
+		}
+	}
+	r.roster.order(nodes)
+	return nodes, told
+}
+
+// roundOfSentinels asks the Sentinels meanwhile, and those that they name.
+func (m *Monitor) roundOfSentinels(ctx context.Context) <-chan []SentinelReport {
+	r := &m.rounds
+	out := make(chan []SentinelReport, 1)
+	if len(r.sentinels.entries) == 0 {
+		out <- nil
+		return out
+	}
+	m.wg.Go(func() {
+		var all []SentinelReport
+		wave := slices.Clone(r.sentinels.entries)
+		for range 2 { // one Sentinel names all others
+			got := r.hear.wave(ctx, m, addrsOf(wave))
+			var fresh []rosterEntry
+			for _, e := range wave {
+				s := got[e.addr]
+				s.Addr, s.Seed = e.addr, e.seed
+				fresh = append(fresh, r.sentinels.discover(s.Sentinels)...)
+				all = append(all, s)
+			}
+			if wave = fresh; len(wave) == 0 {
+				break
+			}
+		}
+		out <- all
+	})
+	return out
+}
+
+// settle forgets what nobody names any more.
+func (r *rounds) settle(v *View, facts *ShardFacts) {
+	if facts != nil {
+		r.roster.become(facts.Members)
+		return
+	}
+	if !v.Live {
+		return
+	}
+	mentioned := map[string]bool{v.Primary.Addr: true}
+	for i := range v.Nodes {
+		mention(mentioned, named(&v.Nodes[i]))
+	}
+	mention(mentioned, namedBySentinels(v.Sentinels))
+	r.roster.settle(mentioned)
+	mentioned = map[string]bool{}
+	for i := range v.Sentinels {
+		mention(mentioned, v.Sentinels[i].Sentinels)
+	}
+	r.sentinels.settle(mentioned)
+}
+
+func mention(mentioned map[string]bool, addrs []string) {
+	for _, addr := range addrs {
+		mentioned[addr] = true
 	}
 }
 
@@ -140,81 +225,4 @@ func (m *Monitor) round(ctx context.Context) {
 func (m *Monitor) finishRoundLocked() {
 	close(m.roundCh)
 	m.roundCh = make(chan struct{})
-}
-
-// wave probes some nodes at once and returns a report for each.
-func (m *Monitor) wave(ctx context.Context, entries []rosterEntry) []NodeReport {
-	r := &m.rounds
-	ctx, cancel := context.WithTimeout(ctx, m.opts.Timeout)
-	defer cancel()
-	r.drainLate()
-	waiting := map[string]bool{}
-	for _, e := range entries {
-		if !r.late[e.addr] {
-			waiting[e.addr] = true
-			m.wg.Go(func() {
-				select {
-				case r.results <- m.probe(ctx, e.addr):
-				case <-m.ctx.Done():
-				}
-			})
-		}
-	}
-	// A probe that ends with its context knows best how far it came, so it gets a little longer.
-	limit := time.NewTimer(m.opts.Timeout + m.opts.Timeout/4)
-	defer limit.Stop()
-	got := map[string]NodeReport{}
-	for expired := false; len(waiting) > 0 && !expired; {
-		select {
-		case n := <-r.results:
-			if r.late[n.Addr] {
-				delete(r.late, n.Addr)
-				continue
-			}
-			delete(waiting, n.Addr)
-			got[n.Addr] = n
-		case <-limit.C:
-			expired = true
-		case <-m.ctx.Done():
-			expired = true // the round will be dropped
-		}
-	}
-	out := make([]NodeReport, 0, len(entries))
-	for _, e := range entries {
-		n, ok := got[e.addr]
-		if !ok {
-			n = NodeReport{Addr: e.addr, Outcome: OutcomeTimeout, Err: fmt.Errorf("topology: the probe has not returned within %s, so the node counts as not answering", m.opts.Timeout)}
-		}
-		if waiting[e.addr] {
-			r.late[e.addr] = true
-		}
-		n.Seed = e.seed
-		out = append(out, n)
-	}
-	return out
-}
-
-// drainLate takes what probes of earlier rounds have handed in since: too old to tell anything, but
-// their nodes may be asked again.
-func (r *rounds) drainLate() {
-	for {
-		select {
-		case n := <-r.results:
-			delete(r.late, n.Addr)
-		default:
-			return
-		}
-	}
-}
-
-// probe calls Options.Probe and holds it to its contract.
-func (m *Monitor) probe(ctx context.Context, addr string) (n NodeReport) {
-	defer func() {
-		if r := recover(); r != nil {
-			m.logPanic("Probe", r)
-			n = NodeReport{Outcome: OutcomeBroken, Err: fmt.Errorf("topology: the probe panicked (%T)", r)}
-		}
-		n.Addr = addr // results are told apart by it
-	}()
-	return m.opts.Probe(ctx, addr)
 }

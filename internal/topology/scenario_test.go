@@ -2,7 +2,6 @@ package topology
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,10 +17,14 @@ import (
 //
 //	world                 the nodes, one a line (replaces all), see parseNode
 //	round                 changes nodes (same lines), then probes all of them
-//	signal KIND [addr=A]  the write path has seen something
+//	sentinels             the Sentinels, one a line (replaces all), see parseSentinel
+//	shard                 what the Cluster says of the shard: one line, see parseShard
+//	wait D                time passes without an event
+//	signal KIND [addr=A] [of=OVERLOAD]  the write path has seen something
 //	backlog on|off · ready [run=R] [attempt=N] · drained · stopped REASON · retry
 //	view                  everything that is published
-//	config [confirmations=N] [lost-probes=N] [ambiguous-limit=N]   begins anew
+//	advice                what an operator is told to do
+//	config [confirmations=N] [lost-probes=N] [ambiguous-limit=N] [flap-window=D] [pinned=A]   begins anew
 func TestScenarios(t *testing.T) {
 	datadriven.Walk(t, "testdata/scenarios", func(t *testing.T, path string) {
 		s := newScenario()
@@ -33,16 +36,28 @@ type scenario struct {
 	m     Machine
 	clock time.Time
 	world []NodeReport
+
+	sentinels []sentinelLine
+	shard     *ShardFacts
 }
 
 func newScenario() *scenario {
-	return &scenario{m: NewMachine(Config{}), clock: time.Date(2024, 5, 6, 7, 0, 0, 0, time.UTC)}
+	return &scenario{m: NewMachine(Config{MasterName: "mymaster"}), clock: time.Date(2024, 5, 6, 7, 0, 0, 0, time.UTC)}
 }
 
 func (s *scenario) run(t *testing.T, d *datadriven.TestData) string {
 	switch d.Cmd {
 	case "config":
-		var c Config
+		c := Config{MasterName: "mymaster"}
+		var window, pinned string
+		d.MaybeScanArgs(t, "flap-window", &window)
+		d.MaybeScanArgs(t, "pinned", &pinned)
+		if window != "" {
+			c.FlapWindow = duration(t, window)
+		}
+		if pinned != "" {
+			c.Pinned = []string{pinned}
+		}
 		d.MaybeScanArgs(t, "confirmations", &c.Confirmations)
 		d.MaybeScanArgs(t, "lost-probes", &c.LostProbes)
 		d.MaybeScanArgs(t, "ambiguous-limit", &c.AmbiguousLimit)
@@ -54,7 +69,18 @@ func (s *scenario) run(t *testing.T, d *datadriven.TestData) string {
 		return fmt.Sprintf("%d nodes", len(s.world))
 	case "round":
 		s.change(t, d.Input)
-		return s.step(ProbeRound{At: s.clock, Nodes: s.reports()})
+		return s.step(ProbeRound{At: s.clock, Nodes: s.reports(), Sentinels: s.sentinelReports(), Cluster: s.shard})
+	case "sentinels":
+		s.parseSentinels(t, d.Input)
+		return fmt.Sprintf("%d Sentinels", len(s.sentinels))
+	case "shard":
+		s.shard = parseShard(t, d.Input)
+		return s.position()
+	case "wait":
+		s.clock = s.clock.Add(duration(t, d.CmdArgs[0].Key))
+		return s.position()
+	case "advice":
+		return s.advice()
 	case "view":
 		return s.view()
 	}
@@ -83,7 +109,12 @@ func (s *scenario) event(t *testing.T, d *datadriven.TestData) Event {
 	case "signal":
 		var addr string
 		d.MaybeScanArgs(t, "addr", &addr)
-		return Signal{At: s.clock, Kind: SignalKind(index(t, signalNames[:], arg)), Addr: addr}
+		overload := "none"
+		d.MaybeScanArgs(t, "of", &overload)
+		return Signal{
+			At: s.clock, Kind: SignalKind(index(t, signalNames[:], arg)), Addr: addr,
+			Overload: Overload(index(t, overloadNames[:], overload)),
+		}
 	case "backlog":
 		return Backlog{At: s.clock, Pending: arg == "on"}
 	case "ready":
@@ -124,6 +155,9 @@ func (s *scenario) view() string {
 		v.State, v.Cause, v.Certain, v.Live, v.Epoch, v.Since.Format(time.TimeOnly))
 	fmt.Fprintf(&b, "primary=%s run=%s replid=%s candidate=%s read=%s skew=%s\n",
 		orNone(v.Primary.Addr), orNone(v.Primary.RunID), orNone(v.Primary.ReplID), orNone(v.Candidate.Addr), orNone(v.ReadFrom), v.ClockSkew)
+	if v.Elsewhere.Addr != "" || v.Automation != AutomationNone || v.Overload != OverloadNone {
+		fmt.Fprintf(&b, "elsewhere=%s automation=%s overload=%s\n", orNone(v.Elsewhere.Addr), v.Automation, v.Overload)
+	}
 	fmt.Fprintf(&b, "diagnosis: %s\n", orNone(v.Diagnosis))
 	return b.String()
 }
@@ -148,7 +182,7 @@ func (s *scenario) change(t *testing.T, input string) {
 func parseNode(t *testing.T, old NodeReport, words []string) NodeReport {
 	n := NodeReport{
 		Addr: old.Addr, Seed: old.Seed, Outcome: OutcomeAnswered, Priority: defaultPriority,
-		RunID: old.RunID, ReplID: old.ReplID, ReplID2: old.ReplID2, Offset: old.Offset,
+		RunID: old.RunID, ReplID: old.ReplID, ReplID2: old.ReplID2, Offset: old.Offset, LastIO: -time.Second,
 	}
 	switch words[0] {
 	case "master":
@@ -185,36 +219,15 @@ func parseNode(t *testing.T, old NodeReport, words []string) NodeReport {
 			n.Writable = true
 		case "discovered":
 			n.Seed = false
+		case "linkdown":
+			n.LinkUp = false
+		case "lastio":
+			n.LastIO = duration(t, value)
+		case "clusterdown":
+			n.ClusterDown = true
 		default:
 			t.Fatalf("unknown word %q", word)
 		}
 	}
 	return n
-}
-
-func index(t *testing.T, names []string, name string) int {
-	t.Helper()
-	for i, n := range names {
-		if n == name {
-			return i
-		}
-	}
-	t.Fatalf("%q is none of %v", name, names)
-	return 0
-}
-
-func atoi(t *testing.T, text string) int {
-	t.Helper()
-	v, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatalf("%q is not a number", text)
-	}
-	return v
-}
-
-func orNone(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
 }

@@ -69,6 +69,17 @@ const (
 	CauseAmbiguous
 	// CauseReplayParked: the primary is fine, but replay cannot go on by itself.
 	CauseReplayParked
+	// CauseQuorumLost: the primary is down, and the Sentinels that answer are too few to replace it.
+	CauseQuorumLost
+	// CauseSlotsUncovered: in a Cluster nobody serves this shard's slots, or the Cluster refuses all
+	// writes because nobody serves another's.
+	CauseSlotsUncovered
+	// CausePartitioned: the primary does not answer us, and others hear it: they go on writing.
+	CausePartitioned
+	// CausePinned: there is a usable primary, at none of the addresses that writes can go to.
+	CausePinned
+	// CauseUnnamed: the only master is not the one that the Sentinels, or the Cluster, name.
+	CauseUnnamed
 )
 
 var causeNames = [...]string{
@@ -76,7 +87,8 @@ var causeNames = [...]string{
 	CauseLoading: "loading", CauseMinReplicas: "min-replicas", CauseSplitBrain: "split-brain",
 	CauseWritableReplica: "writable-replica", CauseForeignPrimary: "foreign-primary", CauseNoAnswer: "no-answer",
 	CauseDenied: "denied", CauseWriteRefused: "write-refused", CauseAmbiguous: "ambiguous",
-	CauseReplayParked: "replay-parked",
+	CauseReplayParked: "replay-parked", CauseQuorumLost: "quorum-lost", CauseSlotsUncovered: "slots-uncovered",
+	CausePartitioned: "partitioned", CausePinned: "pinned", CauseUnnamed: "unnamed",
 }
 
 // String returns the stable lower-case name of the cause.
@@ -117,11 +129,14 @@ const (
 	OutcomeDenied
 	// OutcomeBroken: the connection failed in another way.
 	OutcomeBroken
+	// OutcomeFull: the server takes no more connections (maxclients), so it could not be asked.
+	OutcomeFull
 )
 
 var outcomeNames = [...]string{
 	OutcomeUnknown: "unknown", OutcomeAnswered: "answered", OutcomeRefused: "refused", OutcomeTimeout: "timeout",
 	OutcomeHung: "hung", OutcomeBusy: "busy", OutcomeDenied: "denied", OutcomeBroken: "broken",
+	OutcomeFull: "full",
 }
 
 // String returns the stable lower-case name of the outcome.
@@ -130,7 +145,7 @@ func (o Outcome) String() string { return nameOf(outcomeNames[:], o) }
 // cause says what the outcome of the primary's own probe means for the shard.
 func (o Outcome) cause() Cause {
 	switch o {
-	case OutcomeRefused, OutcomeTimeout, OutcomeBroken, OutcomeUnknown:
+	case OutcomeRefused, OutcomeTimeout, OutcomeBroken, OutcomeFull, OutcomeUnknown:
 		return CausePrimaryDown
 	case OutcomeHung, OutcomeBusy:
 		return CauseHung
@@ -160,12 +175,17 @@ const (
 	SignalAmbiguous
 	// SignalHung: the breaker of the write path has opened on hangs.
 	SignalHung
+	// SignalUncovered: CLUSTERDOWN; certainly not applied.
+	SignalUncovered
+	// SignalOverload: the primary is there and refuses for want of means, which Signal.Overload
+	// tells. It never moves the state.
+	SignalOverload
 )
 
 var signalNames = [...]string{
 	SignalUnknown: "unknown", SignalNotWritable: "not-writable", SignalLoading: "loading",
 	SignalMinReplicas: "min-replicas", SignalDialRefused: "dial-refused", SignalAmbiguous: "ambiguous",
-	SignalHung: "hung",
+	SignalHung: "hung", SignalUncovered: "uncovered", SignalOverload: "overload",
 }
 
 // String returns the stable lower-case name of the kind.
@@ -185,7 +205,9 @@ func (k SignalKind) cause() (Cause, bool) {
 		return CausePrimaryDown, true
 	case SignalHung:
 		return CauseHung, true
-	case SignalUnknown, SignalAmbiguous:
+	case SignalUncovered:
+		return CauseSlotsUncovered, true
+	case SignalUnknown, SignalAmbiguous, SignalOverload:
 		return CauseNone, false
 	}
 	return CauseNone, false

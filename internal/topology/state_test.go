@@ -20,17 +20,19 @@ func TestNames(t *testing.T) {
 		}
 	}
 	check("state", stateNames[:], int(StateReplaying), func(i int) string { return State(i).String() })
-	check("cause", causeNames[:], int(CauseReplayParked), func(i int) string { return Cause(i).String() })
+	check("cause", causeNames[:], int(CauseUnnamed), func(i int) string { return Cause(i).String() })
 	check("role", roleNames[:], int(RoleReplica), func(i int) string { return Role(i).String() })
-	check("outcome", outcomeNames[:], int(OutcomeBroken), func(i int) string { return Outcome(i).String() })
-	check("signal", signalNames[:], int(SignalHung), func(i int) string { return SignalKind(i).String() })
+	check("outcome", outcomeNames[:], int(OutcomeFull), func(i int) string { return Outcome(i).String() })
+	check("signal", signalNames[:], int(SignalOverload), func(i int) string { return SignalKind(i).String() })
+	check("overload", overloadNames[:], int(OverloadClients), func(i int) string { return Overload(i).String() })
+	check("automation", automationNames[:], int(AutomationUnable), func(i int) string { return Automation(i).String() })
 	check("stop reason", stopNames[:], int(StopParked), func(i int) string { return StopReason(i).String() })
 }
 
 func TestCertainSignals(t *testing.T) {
 	for kind, want := range map[SignalKind]Cause{
 		SignalNotWritable: CauseWriteRefused, SignalLoading: CauseLoading, SignalMinReplicas: CauseMinReplicas,
-		SignalDialRefused: CausePrimaryDown, SignalHung: CauseHung, SignalAmbiguous: CauseNone, SignalUnknown: CauseNone,
+		SignalDialRefused: CausePrimaryDown, SignalHung: CauseHung, SignalUncovered: CauseSlotsUncovered, SignalOverload: CauseNone, SignalAmbiguous: CauseNone, SignalUnknown: CauseNone,
 		SignalKind(99): CauseNone,
 	} {
 		if got, certain := kind.cause(); got != want || certain != (want != CauseNone) {

@@ -28,8 +28,26 @@ type View struct {
 	Epoch uint64
 	// Since is when the state was entered.
 	Since time.Time
-	// Nodes are the reports of the latest round.
-	Nodes []NodeReport
+	// Nodes and Sentinels are the reports of the latest round, Shard what the Cluster said in it.
+	Nodes     []NodeReport
+	Sentinels []SentinelReport
+	Shard     *ShardFacts
+	// Lineage is the replication id of the last verified primary, "" before there was one; Ancestors
+	// are older ids of the same data, and those that descend from it unverified. A fence that carries
+	// Lineage lets a drain to a node of other data be found.
+	Lineage   string
+	Ancestors []string
+	// Elsewhere is a primary that others write to and our writes can't reach: with CausePinned it is at
+	// another address than ours, with CausePartitioned it does not answer us. Zero otherwise.
+	Elsewhere NodeID
+	// Overload is set for some seconds after the primary has refused for want of means. The state does
+	// not heed it: by default the server's error is the application's.
+	Overload   Overload
+	overloadAt time.Time
+	// Automation tells whether Redis is going to end the outage by itself, and what keeps it.
+	Automation Automation
+	// Advice is what an operator can do; nil when nothing is wrong or nothing is known.
+	Advice *Advice
 	// ClockSkew is the server's clock minus ours: the primary's when it is in use or returning, else
 	// the candidate's. 0 when unknown.
 	ClockSkew time.Duration
@@ -43,7 +61,9 @@ func (m *Machine) View() *View {
 		State: m.state, Cause: m.cause, Certain: m.certain,
 		Primary: m.primary, Candidate: m.candidate, ReadFrom: m.readFrom(),
 		Live: m.state.Live(), Epoch: m.epoch, Since: m.since, Nodes: m.nodes,
-		Diagnosis: m.diagnose(),
+		Diagnosis: m.diagnose(), Sentinels: m.sentinels, Shard: m.shard, Elsewhere: m.elsewhere,
+		Lineage: m.last.ReplID, Ancestors: m.lineage.others(m.last.ReplID),
+		Overload: m.overload, overloadAt: m.overloadAt, Automation: m.automation(), Advice: m.advise(),
 	}
 	v.SeedFrom = m.seedFrom(v.ReadFrom)
 	if n := find(m.nodes, m.clockNode()); n != nil {
