@@ -91,7 +91,7 @@ func (l *lifecycle) teardown() error {
 		l.keeper.close()
 	}
 	if l.source != nil {
-		keep(l.source.close())
+		keep(l.source.Close())
 	}
 	if l.journal != nil {
 		s := l.journal.Stats()

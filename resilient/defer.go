@@ -8,6 +8,7 @@ import (
 	"github.com/holdfast-cache/holdfast/internal/command"
 	"github.com/holdfast-cache/holdfast/internal/journal"
 	"github.com/holdfast-cache/holdfast/internal/overlay"
+	"github.com/holdfast-cache/holdfast/internal/topology"
 )
 
 var (
@@ -17,6 +18,8 @@ var (
 	errMoved = errors.New("resilient: the topology changed")
 	// errNoRoom says that the write is to wait for room in the journal.
 	errNoRoom = errors.New("resilient: no room in the journal yet")
+	// errAgain says that the write is to be decided anew: nothing of it is anywhere.
+	errAgain = errors.New("resilient: the write is to be decided anew")
 
 	// The kinds of refusal that callers need not tell apart from others by value.
 	errPendingKey   = fmt.Errorf("%w: of its key", ErrPendingWrites)
@@ -42,8 +45,9 @@ type outcome struct {
 // order and is enqueued. The caller of a write may hear the reply only once the
 // ticket is durable; without a sequence it is so from the start.
 //
-// errLive means that the command is to be forwarded. Other errors are refusals:
-// nothing was changed.
+// errLive means that the command is to be forwarded, errAgain that what it was
+// decided by has changed while it waited. Other errors are refusals. Nothing was
+// changed with any of them.
 func (r *router) accept(ctx context.Context, q *request) (outcome, error) {
 	if !r.writes(q) {
 		return r.readBlocking(ctx, q)
@@ -83,18 +87,52 @@ func (r *router) readLocal(ctx context.Context, q *request) (outcome, error) {
 }
 
 // commit applies a write and enqueues it. Where the options say so it waits for room
-// in the journal: without a lock, and without standing in the way of others.
+// in the journal: without a lock, and without standing in the way of others. When
+// there may be another way for it meanwhile, the error is errAgain.
 func (r *router) commit(ctx context.Context, w *write) (outcome, error) {
 	w.trace = traceOf(ctx)
 	for {
+		view := r.monitor.View()
 		out, err := r.tryCommit(ctx, w)
 		if err != errNoRoom { //nolint:errorlint // a private sentinel, never wrapped
 			return out, err
 		}
-		if err := r.journal.AwaitRoom(ctx, w.size); err != nil {
-			return outcome{}, withCause(overlayError(err), ctx.Err())
+		if err := r.awaitRoom(ctx, w.size, view); err != nil {
+			return outcome{}, err
 		}
 	}
+}
+
+// awaitRoom waits until the journal may take a record of that size. It gives up with
+// errAgain when the topology is not that of the view any more: a disk that is full
+// has room again whenever it likes, and a primary that is back takes the write
+// itself. While the shard is live the key is looked at again every moment, since its
+// release is told to nobody here.
+func (r *router) awaitRoom(ctx context.Context, size int64, view *topology.View) error {
+	wait, cancel := context.WithCancel(ctx)
+	if view.Live {
+		cancel()
+		wait, cancel = context.WithTimeout(ctx, settleTick)
+	}
+	moved := make(chan struct{})
+	go func() {
+		defer close(moved)
+		_, _ = r.monitor.Wait(wait, func(v *topology.View) bool { return v.Epoch != view.Epoch }) // or the end of it
+		cancel()
+	}()
+	err := r.journal.AwaitRoom(wait, size)
+	given := wait.Err() != nil && ctx.Err() == nil
+	cancel()
+	<-moved
+	switch {
+	case err == nil:
+		return nil
+	case r.current().closed:
+		return ErrClosed
+	case given && errors.Is(err, journal.ErrFull):
+		return errAgain
+	}
+	return withCause(overlayError(err), ctx.Err())
 }
 
 // tryCommit is commit, but for the waiting.
@@ -164,7 +202,9 @@ func (r *router) apply(ctx context.Context, w *write, now int64) (outcome, error
 	return out, nil
 }
 
-// awaitCommit waits until an accepted write is as durable as the options ask.
+// awaitCommit waits until an accepted write is as durable as the options ask. The
+// error is errNoRoom when the disk turned out to be full, nothing of the write is
+// anywhere, and the options let it wait.
 func (r *router) awaitCommit(ctx context.Context, name string, class command.Class, out *outcome) error {
 	if out.ticket.Seq() == 0 {
 		return nil // nothing was written
@@ -183,6 +223,9 @@ func (r *router) awaitCommit(ctx context.Context, name string, class command.Cla
 	if errors.Is(err, journal.ErrInDoubt) {
 		receiptOf(ctx).inDoubt()
 		return r.doubt(name, class, err)
+	}
+	if r.blocks && errors.Is(err, journal.ErrFull) {
+		return errNoRoom
 	}
 	return r.refuseName(name, class, overlayError(err), err)
 }

@@ -82,7 +82,9 @@
 // journal of its own below it. A client that starts takes over one that a dead
 // process left, and shows its writes again. What other dead processes left is adopted
 // by those that live, about once a minute while the shard is healthy: replayed once,
-// in its own order, under the dead one's fence.
+// in its own order, under the dead one's fence. A journal whose writes all came before
+// the client's own is replayed before these; of those that overlap, or are found later,
+// the one that is replayed last wins.
 //
 // A journal is not replayed by itself but parked where its writes could do harm: when
 // its newest one is older than [Options.MaxReplayAge], or when the primary does not

@@ -15,10 +15,13 @@ import (
 // drain carries out the topology's replay orders, and tells the router how far
 // the replay is. At most one replay runs.
 type drain struct {
-	ctx      context.Context // ends with the client
-	source   *journalSource
-	admit    func(context.Context) error // says why the journal may not be replayed, if so
-	settled  func()                      // told that the journal has been replayed
+	ctx    context.Context // ends with the client
+	source *journalSource
+	// admit says why the journal may not be replayed to the primary now, if so; what
+	// has to come before it is there when it returns nil.
+	admit    func(context.Context, topology.NodeID) error
+	refused  func(error) // told that the primary refuses the replay
+	settled  func()      // told that the journal has been replayed
 	replayer *replay.Replayer
 	monitor  *topology.Monitor
 	events   *events
@@ -97,7 +100,7 @@ func (d *drain) replay(ctx context.Context, run, before *drainRun) {
 	d.mu.Lock()
 	d.active = run
 	d.mu.Unlock()
-	err := d.admit(ctx)
+	err := d.admit(ctx, run.primary)
 	if err == nil {
 		err = d.replayer.Run(ctx, replay.Target{Addr: run.primary.Addr, RunID: run.primary.RunID})
 	}
@@ -116,6 +119,9 @@ func (d *drain) replay(ctx context.Context, run, before *drainRun) {
 		d.monitor.Drained(run.attempt)
 	case ctx.Err() == nil:
 		d.log.Warn("the replay stopped", slog.String("primary", run.primary.Addr), slog.Any("error", err))
+		if isRefusal(err) {
+			d.refused(err)
+		}
 		d.stopped(run.attempt, stopReason(err))
 	}
 }
@@ -136,16 +142,21 @@ func stopReason(err error) topology.StopReason {
 	switch {
 	case errors.Is(err, replay.ErrNotPrimary):
 		return topology.StopNotPrimary
-	case errors.Is(err, replay.ErrFenceAhead), errors.Is(err, replay.ErrRefused), errors.Is(err, errParked):
+	case isRefusal(err), errors.Is(err, errParked):
 		return topology.StopParked
 	}
 	return topology.StopBroken
 }
 
+// isRefusal reports whether a replay ended with what trying again does not change.
+func isRefusal(err error) bool {
+	return errors.Is(err, replay.ErrFenceAhead) || errors.Is(err, replay.ErrRefused)
+}
+
 // ready is the replayer's hook: the fence of the primary has been read.
 func (d *drain) ready(info replay.Ready) {
 	d.movedAt.Store(time.Now().UnixNano())
-	d.source.setPrimary(info.RunID)
+	d.source.Met(info.RunID)
 	d.mu.Lock()
 	run := d.active
 	tell := info.Pending && !run.told

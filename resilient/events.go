@@ -22,7 +22,8 @@ type Listener struct {
 	// before that.
 	ReplayEnd func(ReplayEndInfo)
 	// JournalAdopted is called when the journal of a dead process is taken over,
-	// beside the client's own, and its replay begins.
+	// beside the client's own, and its replay begins; again when an outage has
+	// interrupted that, by whichever process then goes on with it.
 	JournalAdopted func(JournalAdoptedInfo)
 	// JournalDrained is called when an adopted journal has been replayed.
 	JournalDrained func(JournalDrainedInfo)

@@ -2,6 +2,7 @@ package resilient
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -19,17 +20,20 @@ type keeper struct {
 	ctx     context.Context
 	journal *journal.Journal
 	overlay *overlay.Overlay
+	events  *events
 	log     *slog.Logger
 	wake    chan struct{} // of capacity 1
 	done    chan struct{}
 
-	// mu keeps the moment at which the journal goes on apart from taking back.
-	mu sync.Mutex
+	// mu keeps the moment at which the journal goes on apart from taking back, and
+	// guards told.
+	mu   sync.Mutex
+	told bool // of the present failure
 }
 
-func newKeeper(ctx context.Context, j *journal.Journal, o *overlay.Overlay, log *slog.Logger) *keeper {
+func newKeeper(ctx context.Context, j *journal.Journal, o *overlay.Overlay, e *events, log *slog.Logger) *keeper {
 	k := &keeper{
-		ctx: ctx, journal: j, overlay: o, log: log,
+		ctx: ctx, journal: j, overlay: o, events: e, log: log,
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	go k.loop()
@@ -50,15 +54,27 @@ func (k *keeper) failed() {
 // failed: once it goes on, there are newer writes, which must stay.
 func (k *keeper) takeBack() {
 	k.mu.Lock()
-	defer k.mu.Unlock()
 	f := k.journal.Failure()
 	if f == nil {
+		k.mu.Unlock()
 		return
 	}
-	if taken := k.overlay.Rollback(f.First); taken > 0 {
+	taken := k.overlay.Rollback(f.First)
+	tell := !k.told
+	k.told = true
+	k.mu.Unlock()
+	if taken > 0 {
 		k.log.Error("the journal could not be written; the writes that were waiting were taken back",
 			slog.Int("writes", taken), slog.Any("error", f.Err))
 	}
+	if tell {
+		k.events.journalProblem(JournalProblemInfo{Problem: failureText(f)})
+	}
+}
+
+// failureText tells of a journal that has stopped.
+func failureText(f *journal.Failure) string {
+	return fmt.Sprintf("the disk does not take the journal, and writes can't be deferred before it does: %v", f.Err)
 }
 
 func (k *keeper) loop() {
@@ -86,6 +102,7 @@ func (k *keeper) mend() {
 			// From here on Resume does no I/O. Whoever comes to take back finds a
 			// journal that has failed, or one that goes on.
 			k.mu.Lock()
+			k.told = false
 			locked = true
 			return nil
 		})

@@ -200,3 +200,26 @@ func TestEntriesOfALaterVersion(t *testing.T) {
 		t.Error("one of them was sent")
 	}
 }
+
+// TestAdoptedEntriesOfALaterVersion: what an adopted journal held and can't be read is
+// counted as the client's own is.
+func TestAdoptedEntriesOfALaterVersion(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	g := redistest.StartT(t, redistest.Options{})
+	dir := t.TempDir()
+	c := open(t, g, adopting(dir))
+	waitState(t, c, resilient.StateHealthy)
+	j, _, err := journal.Open(journal.Options{Dir: dir})
+	check(t, err)
+	for range 2 {
+		ticket, err := j.Append(journal.Record{At: time.Now(), Meta: []byte("\xff"), Body: []byte("*1\r\n$4\r\nPING\r\n")})
+		check(t, err)
+		check(t, ticket.Wait(ctx))
+	}
+	check(t, j.Close())
+	redistest.Eventually(t, testPatience, "the adoption", func() bool { return c.Stats().Adopted == 1 })
+	if s := c.Stats(); s.DeadLettered != 2 || s.Replayed != 0 {
+		t.Errorf("stats %+v, want 2 dead letters", s)
+	}
+}

@@ -238,7 +238,7 @@ func (l *lifecycle) buildDrain(base *redis.Options) error {
 	o := l.options
 	l.source = newJournalSource(l.ctx, l.journal, l.overlay, l.router.now, l.log)
 	d := &drain{
-		ctx: l.ctx, source: l.source, admit: l.admitReplay, settled: l.settled, monitor: l.monitor, events: l.events, log: l.log,
+		ctx: l.ctx, source: l.source, admit: l.admitReplay, refused: l.refused, settled: l.settled, monitor: l.monitor, events: l.events, log: l.log,
 		batch: replay.DefaultBatchEntries,
 	}
 	ro := replay.Options{
@@ -262,7 +262,7 @@ func (l *lifecycle) buildDrain(base *redis.Options) error {
 		l.adopter = newAdopter(l, l.keep, ro)
 	}
 	l.replayer.Store(d.replayer)
-	l.keeper = newKeeper(l.ctx, l.journal, l.overlay, l.log)
+	l.keeper = newKeeper(l.ctx, l.journal, l.overlay, l.events, l.log)
 	if l.journal.Failure() != nil {
 		l.keeper.failed() // the disk had no room at the start
 	}

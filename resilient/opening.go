@@ -50,9 +50,6 @@ func (l *lifecycle) openJournal(base *redis.Options) error {
 		}
 	}
 	l.problems.damage(j.ID().String(), found)
-	if f := j.Failure(); f != nil {
-		l.problems.add(fmt.Sprintf("the disk does not take a journal, and writes can't be deferred before it does: %v", f.Err))
-	}
 	if !found.Fresh {
 		l.log.Info("took over the journal of an earlier process",
 			slog.Int64("entries", found.Entries), slog.Int64("skipped_bytes", found.SkippedBytes))
@@ -77,7 +74,7 @@ func (l *lifecycle) admitJournal(
 	if reason == 0 {
 		return nil
 	}
-	l.parking.add(parkedFrom(j, found, reason))
+	l.parking.add(parkedFrom(j, found, reason), nil)
 	return errParked
 }
 

@@ -37,9 +37,11 @@ type Overflow uint8
 const (
 	// OverflowReject refuses the write at once with ErrJournalFull. The default.
 	OverflowReject Overflow = iota
-	// OverflowBlock lets the write wait for room until its context ends, and then
-	// refuses it with ErrJournalFull. Give contexts a deadline: in an outage there
-	// is no room before the primary is back.
+	// OverflowBlock lets the write wait for room, or for a primary that takes it
+	// itself, until its context ends, and then refuses it with ErrJournalFull. Give
+	// contexts a deadline: in an outage there is no room before the primary is back.
+	// In a pipeline the writes under way when the disk turns out to be full are
+	// refused at once, as later commands of it may have been taken.
 	OverflowBlock
 )
 
@@ -72,6 +74,13 @@ type Options struct {
 	// It is made, with its parents, if it is missing. Default: empty, which keeps deferred
 	// writes in memory only, so that a crash or restart of the process loses
 	// them.
+	//
+	// Journals of dead processes are replayed in the order of their newest writes,
+	// and those that are older than the client's own writes before these, as far as
+	// the processes' clocks agree. Where two processes wrote a key in turn, in one
+	// outage or one of them after it, the journal that is replayed later wins, as
+	// if its process had come to write then: one that is found, confirmed or let go
+	// only when others have written since overwrites what they wrote.
 	Dir string
 
 	// Group names the replication group in Dir: a process takes over the
@@ -84,8 +93,10 @@ type Options struct {
 	// Without Dir it has no meaning.
 	Fsync Fsync
 
-	// MaxJournalBytes bounds the journal. A write beyond it meets OverflowPolicy.
-	// Default: 1 GiB.
+	// MaxJournalBytes bounds the deferred writes that wait, and what is kept of those
+	// that don't: see LedgerRetention. A write beyond it meets OverflowPolicy. The
+	// files can take more: the replayed part of a segment of 16 MiB, and dead
+	// letters, which stay until somebody has seen to them. Default: 1 GiB.
 	MaxJournalBytes int64
 
 	// MaxEntries bounds the number of deferred writes. A write beyond it meets

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/holdfast-cache/holdfast/internal/journal"
+	"github.com/holdfast-cache/holdfast/internal/topology"
 )
 
 // ParkReason is why a journal is parked. The zero value is invalid.
@@ -23,8 +24,9 @@ const (
 	// ParkedForeign: the primary does not descend from the servers that its writes
 	// were meant for.
 	ParkedForeign
-	// ParkedRefused: the primary does not let it be replayed, or its own mark in the
-	// primary says that another copy of it has gone further.
+	// ParkedRefused: the primary does not let it be replayed, for want of a right; or
+	// its own mark in the primary says that another copy of it has gone further. Then
+	// no confirmation helps: it can only be discarded, with journalctl.
 	ParkedRefused
 )
 
@@ -65,6 +67,11 @@ func (p ParkedJournal) String() string {
 // ErrNotParked says that no journal of that id is parked.
 var ErrNotParked = errors.New("resilient: no such journal is parked")
 
+// ErrReplayRefused says that the primary refuses the replay of a parked journal that
+// was confirmed: see ParkedRefused.
+var ErrReplayRefused = errors.New("resilient: the primary refuses the replay of the parked journal; " +
+	"grant the rights that are missing, or discard it with journalctl")
+
 // Parked lists the journals below Options.Dir that wait for a decision, by their
 // ids: ReplayParked replays one, journalctl shows, exports and discards them. Those
 // of earlier processes are looked at when the client starts, and about once a minute
@@ -74,7 +81,9 @@ func (c *Client) Parked() []ParkedJournal { return c.backend.parked() }
 // ReplayParked confirms that the parked journal id is to be replayed to the present
 // primary, whatever its age and origin, and waits until that is done. The end of ctx
 // ends the waiting only: the confirmation is on disk and stands, for other processes
-// too. The error is ErrNotParked, the context's, ErrClosed, or of the file system.
+// too. The error is ErrNotParked, ErrReplayRefused with the reason, the context's,
+// ErrClosed, or of the file system. A journal that was refused is tried again with
+// another primary, by another confirmation, and by another call.
 func (c *Client) ReplayParked(ctx context.Context, id string) error {
 	return c.backend.replayParked(ctx, id)
 }
@@ -87,19 +96,32 @@ type parking struct {
 	events *events
 
 	mu       sync.Mutex // guards what follows
-	journals map[string]ParkedJournal
-	changed  chan struct{} // closed and replaced when a journal leaves the list
+	journals map[string]parkedEntry
+	changed  chan struct{} // closed and replaced when a journal leaves the list, or is refused
+}
+
+// parkedEntry is a parked journal, and how often and why a primary has refused it.
+type parkedEntry struct {
+	ParkedJournal
+	refusals uint64
+	cause    error // of the last refusal
 }
 
 func newParking(e *events) *parking {
-	return &parking{events: e, journals: make(map[string]ParkedJournal), changed: make(chan struct{})}
+	return &parking{events: e, journals: make(map[string]parkedEntry), changed: make(chan struct{})}
 }
 
-// add lists a journal, and tells of it once.
-func (p *parking) add(j ParkedJournal) {
+// add lists a journal, and tells of it once. refusal is what the primary said, if it
+// was asked.
+func (p *parking) add(j ParkedJournal, refusal error) {
 	p.mu.Lock()
 	old, known := p.journals[j.ID]
-	p.journals[j.ID] = j
+	entry := parkedEntry{ParkedJournal: j, refusals: old.refusals, cause: old.cause}
+	if refusal != nil {
+		entry.refusals, entry.cause = old.refusals+1, refusal
+		p.changedLocked()
+	}
+	p.journals[j.ID] = entry
 	p.mu.Unlock()
 	if !known || old.Reason != j.Reason {
 		p.events.journalParked(JournalParkedInfo{Journal: j})
@@ -111,12 +133,16 @@ func (p *parking) remove(id string) {
 	defer p.mu.Unlock()
 	if _, known := p.journals[id]; known {
 		delete(p.journals, id)
-		close(p.changed)
-		p.changed = make(chan struct{})
+		p.changedLocked()
 	}
 }
 
-func (p *parking) find(id string) (ParkedJournal, bool) {
+func (p *parking) changedLocked() {
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+func (p *parking) find(id string) (parkedEntry, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	j, known := p.journals[id]
@@ -134,21 +160,25 @@ func (p *parking) list() []ParkedJournal {
 	defer p.mu.Unlock()
 	list := make([]ParkedJournal, 0, len(p.journals))
 	for _, j := range p.journals {
-		list = append(list, j)
+		list = append(list, j.ParkedJournal)
 	}
 	slices.SortFunc(list, func(a, b ParkedJournal) int { return strings.Compare(a.ID, b.ID) })
 	return list
 }
 
-// gone waits until the journal has left the list.
-func (p *parking) gone(ctx, life context.Context, id string) error {
+// gone waits until the journal has left the list. It gives up when it is refused, once
+// more than before.
+func (p *parking) gone(ctx, life context.Context, id string, before uint64) error {
 	for {
 		p.mu.Lock()
-		_, known := p.journals[id]
+		j, known := p.journals[id]
 		changed := p.changed
 		p.mu.Unlock()
-		if !known {
+		switch {
+		case !known:
 			return nil
+		case j.refusals > before:
+			return fmt.Errorf("%w: %w", ErrReplayRefused, j.cause)
 		}
 		select {
 		case <-changed:
@@ -175,23 +205,35 @@ func (o *Options) tooOld(found *journal.Recovery) bool {
 func (l *lifecycle) parked() []ParkedJournal { return l.parking.list() }
 
 func (l *lifecycle) replayParked(ctx context.Context, id string) error {
-	if _, known := l.parking.find(id); !known {
+	entry, known := l.parking.find(id)
+	if !known {
 		return fmt.Errorf("%w: %s", ErrNotParked, id)
 	}
-	if err := journal.Confirm(l.options.Dir, id); err != nil {
+	// Where nothing waits any more, another process has seen to it.
+	if err := journal.Confirm(l.options.Dir, id); err != nil && !errors.Is(err, journal.ErrNothingWaits) {
 		return fmt.Errorf("resilient: %w", err)
 	}
 	l.log.Info("a parked journal was confirmed for replay", slog.String("journal", id))
 	if id == l.journal.ID().String() {
 		l.monitor.RetryReplay()
 	} else {
-		l.adopter.look()
+		l.adopter.lookAt(id)
 	}
-	return l.parking.gone(ctx, l.ctx, id)
+	return l.parking.gone(ctx, l.ctx, id, entry.refusals)
 }
 
-// admitReplay is the gate of the client's own journal, asked before each replay.
-func (l *lifecycle) admitReplay(ctx context.Context) error {
+// admitReplay is the gate of the client's own journal, asked before each replay. It
+// lets journals go ahead that must not come after it.
+func (l *lifecycle) admitReplay(ctx context.Context, primary topology.NodeID) error {
+	if err := l.admitOwn(ctx); err != nil || l.adopter == nil {
+		return err
+	}
+	return l.adopter.goAhead(ctx, primary)
+}
+
+// admitOwn says why the client's own journal is not to be replayed to the primary, if
+// so.
+func (l *lifecycle) admitOwn(ctx context.Context) error {
 	if l.lineage.fits.Load() {
 		return nil
 	}
@@ -210,21 +252,25 @@ func (l *lifecycle) admitReplay(ctx context.Context) error {
 	if !fits {
 		p := l.found
 		p.Own, p.Entries = true, int(l.journal.Stats().Entries)
-		l.parking.add(p)
+		l.parking.add(p, nil)
 		return errParked
 	}
 	l.lineage.fits.Store(true)
 	return nil
 }
 
-// settled takes the client's own journal off the list when it is empty, with the
-// confirmation that it bore: that was for what has been replayed.
-func (l *lifecycle) settled() {
-	id := l.journal.ID().String()
-	if l.journal.Durable() && l.journal.Confirmed() {
-		if err := l.journal.Unconfirm(l.ctx); err != nil && l.ctx.Err() == nil {
-			l.log.Warn("the confirmation of a replayed journal could not be removed", slog.Any("error", err))
-		}
+// refused tells those who wait for the client's own journal, parked until they
+// confirmed it, that the primary refuses its replay.
+func (l *lifecycle) refused(err error) {
+	entry, known := l.parking.find(l.journal.ID().String())
+	if !known {
+		return
 	}
-	l.parking.remove(id)
+	p := entry.ParkedJournal
+	p.Reason, p.Entries = ParkedRefused, int(l.journal.Stats().Entries)
+	l.parking.add(p, err)
 }
+
+// settled takes the client's own journal off the list when it is empty. The
+// confirmation that it bore has ended with what it was given for.
+func (l *lifecycle) settled() { l.parking.remove(l.journal.ID().String()) }

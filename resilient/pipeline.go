@@ -153,8 +153,13 @@ func (r *router) pipelineSlow(ctx context.Context, cmds []redis.Cmder) error {
 	}
 	p.flush(ctx)
 	for _, a := range p.answered {
-		if err := r.awaitCommit(ctx, a.cmd.Name(), a.class, &a.out); err != nil {
-			_ = fail(a.cmd, err)
+		err := r.awaitCommit(ctx, a.cmd.Name(), a.class, &a.out)
+		if err == errNoRoom { //nolint:errorlint // a private sentinel, never wrapped
+			// It can't wait: a later command of the pipeline may have been taken.
+			err = r.refuseName(a.cmd.Name(), a.class, ErrJournalFull, nil)
+		}
+		if err != nil {
+			_ = undeliver(a.cmd, err)
 		}
 	}
 	return firstError(cmds)
@@ -206,7 +211,7 @@ func (p *slowPipeline) take(ctx context.Context, cmd redis.Cmder) {
 		}
 		out, err := p.accept(ctx, q)
 		switch {
-		case err == errLive: //nolint:errorlint // a private sentinel, never wrapped
+		case err == errLive, err == errAgain: //nolint:errorlint // private sentinels, never wrapped
 			p.flush(ctx)
 			continue
 		case err != nil:

@@ -67,11 +67,16 @@ func (d Durability) String() string {
 type Receipt struct {
 	mu         sync.Mutex // guards what follows
 	outcome    Outcome
-	seqs       []uint64 // ascending but for concurrent calls
-	client     string   // the journal's client id
+	parts      []receiptPart // of each client in turn; the last one of the newest write
 	durability Durability
 	estimated  bool
-	await      func(context.Context, []uint64) error
+}
+
+// receiptPart are writes that one client deferred.
+type receiptPart struct {
+	client string   // the journal's client id
+	seqs   []uint64 // ascending but for concurrent calls
+	await  func(context.Context, []uint64) error
 }
 
 type receiptKey struct{}
@@ -91,37 +96,47 @@ func (r *Receipt) Outcome() Outcome {
 	return r.outcome
 }
 
-// Seq is the place of the last deferred write in the journal; 0 when none was
-// deferred. A transaction has one place.
+// Seq is the place of the last deferred write in the journal of its client; 0 when
+// none was deferred. A transaction has one place.
 func (r *Receipt) Seq() uint64 {
+	_, seq := r.last()
+	return seq
+}
+
+// last is the last deferred write.
+func (r *Receipt) last() (client string, seq uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.seqs) == 0 {
-		return 0
+	if len(r.parts) == 0 {
+		return "", 0
 	}
-	return slices.Max(r.seqs)
+	p := &r.parts[len(r.parts)-1]
+	return p.client, slices.Max(p.seqs)
 }
 
 // ID names the last deferred write for ever, as "<client id>-<seq>": in the ledger,
 // for journalctl and in reports. It is empty when nothing was deferred.
 func (r *Receipt) ID() string {
-	seq := r.Seq()
+	client, seq := r.last()
 	if seq == 0 {
 		return ""
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return fmt.Sprintf("%s-%d", r.client, seq)
+	return fmt.Sprintf("%s-%d", client, seq)
 }
 
 // Deferred is the number of journal entries made.
 func (r *Receipt) Deferred() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.seqs)
+	n := 0
+	for i := range r.parts {
+		n += len(r.parts[i].seqs)
+	}
+	return n
 }
 
-// Durability is how safe the deferred writes are until they have been replayed.
+// Durability is how safe the deferred writes are until they have been replayed; of
+// several clients' writes, how safe the least safe are.
 func (r *Receipt) Durability() Durability {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -144,14 +159,18 @@ func (r *Receipt) Exact() bool {
 // for the outcome of that name, and else is the context's or [ErrClosed].
 func (r *Receipt) Wait(ctx context.Context) error {
 	r.mu.Lock()
-	outcome, seqs, await := r.outcome, slices.Clone(r.seqs), r.await
+	outcome, parts := r.outcome, slices.Clone(r.parts)
+	for i := range parts {
+		parts[i].seqs = slices.Clone(parts[i].seqs)
+	}
 	r.mu.Unlock()
-	switch outcome {
-	case OutcomeInDoubt:
+	if outcome == OutcomeInDoubt {
 		return ErrInDoubt
-	case OutcomeDeferred:
-		return await(ctx, seqs)
-	case OutcomeDirect:
+	}
+	for i := range parts {
+		if err := parts[i].await(ctx, parts[i].seqs); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -169,10 +188,18 @@ func (r *Receipt) deferred(client string, seq uint64, exact bool, d Durability, 
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.outcome = max(r.outcome, OutcomeDeferred)
-	r.seqs = append(r.seqs, seq)
-	r.client, r.durability = client, d
+	if r.durability == DurabilityNone || d < r.durability {
+		r.durability = d
+	}
 	r.estimated = r.estimated || !exact
-	r.await = await
+	i := slices.IndexFunc(r.parts, func(p receiptPart) bool { return p.client == client })
+	p := receiptPart{client: client, await: await}
+	if i >= 0 {
+		p = r.parts[i]
+		r.parts = slices.Delete(r.parts, i, i+1)
+	}
+	p.seqs = append(p.seqs, seq)
+	r.parts = append(r.parts, p)
 }
 
 func (r *Receipt) inDoubt() {

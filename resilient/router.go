@@ -202,14 +202,18 @@ func (r *router) processRequest(ctx context.Context, cmd redis.Cmder, q *request
 func (r *router) answer(ctx context.Context, cmd redis.Cmder, q *request, cause error) (done bool, err error) {
 	out, err := r.accept(ctx, q)
 	switch {
-	case err == errLive: //nolint:errorlint // a private sentinel, never wrapped
+	case err == errLive, err == errAgain: //nolint:errorlint // private sentinels, never wrapped
 		return false, nil
 	case err != nil:
 		return true, fail(cmd, r.refuse(q, err, cause))
 	}
 	err = r.deliver(ctx, cmd, q, &out)
-	if lost := r.awaitCommit(ctx, q.name, q.class(), &out); lost != nil {
-		return true, fail(cmd, lost)
+	switch lost := r.awaitCommit(ctx, q.name, q.class(), &out); {
+	case lost == errNoRoom: //nolint:errorlint // a private sentinel, never wrapped
+		_ = undeliver(cmd, nil) // it has no error yet
+		return false, nil
+	case lost != nil:
+		return true, undeliver(cmd, lost)
 	}
 	return true, err
 }
@@ -362,6 +366,33 @@ func errSession(name string, s ShardState) error {
 			"or a go-redis client of your own",
 		Err: ErrNotSupported,
 	}
+}
+
+// undeliver takes the reply of a write back, which it had while its entry was on the
+// way to the disk, and sets its error. A value of another type than those here is
+// of a command that changes nothing, or stays beside the error, as go-redis leaves it.
+func undeliver(cmd redis.Cmder, err error) error {
+	switch c := cmd.(type) {
+	case interface{ SetVal(any) }:
+		c.SetVal(nil)
+	case interface{ SetVal(string) }:
+		c.SetVal("")
+	case interface{ SetVal(int64) }:
+		c.SetVal(0)
+	case interface{ SetVal(bool) }:
+		c.SetVal(false)
+	case interface{ SetVal(float64) }:
+		c.SetVal(0)
+	case interface{ SetVal([]any) }:
+		c.SetVal(nil)
+	case interface{ SetVal([]string) }:
+		c.SetVal(nil)
+	case interface{ SetVal([]int64) }:
+		c.SetVal(nil)
+	case interface{ SetVal([]bool) }:
+		c.SetVal(nil)
+	}
+	return fail(cmd, err)
 }
 
 // fail sets the command's error, as go-redis does for errors of hooks.

@@ -33,7 +33,8 @@ type Stats struct {
 	RetainedBytes int64
 
 	// JournalProblems are the faults met in the journal directory, a sentence each:
-	// damaged or foreign journals left intact.
+	// damaged or foreign journals left intact; and, while it lasts, that the disk
+	// does not take the journal or the ledger.
 	JournalProblems []string
 }
 
@@ -57,10 +58,13 @@ func (l *lifecycle) stats() Stats {
 		Refused:  l.router.stats.refused.Load(),
 		InDoubt:  l.router.stats.inDoubt.Load(),
 		Replayed: rs.Replayed, Unconfirmed: rs.Unconfirmed, DeadLettered: js.Dead,
-		Expired:         l.source.expired.Load(),
+		Expired:         l.source.Counts().Expired,
 		Parked:          l.parking.count(),
 		RetainedBytes:   js.Retained,
 		JournalProblems: l.problems.list(),
+	}
+	if f := l.journal.Failure(); f != nil {
+		s.JournalProblems = append(s.JournalProblems, failureText(f))
 	}
 	if js.LedgerErr != nil {
 		s.JournalProblems = append(s.JournalProblems, "the ledger can't be written: "+js.LedgerErr.Error())

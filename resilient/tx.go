@@ -68,7 +68,7 @@ func (r *router) settleTx(ctx context.Context, inner []redis.Cmder) (*route, err
 
 // deferTx makes one journal entry of a transaction, if every command in it may be
 // deferred. cause is the error with which a server declined it, if one did. It is
-// not done when the shard turned out to take the transaction itself.
+// not done when the shard turned out to take the transaction itself, or may by now.
 func (r *router) deferTx(ctx context.Context, cmds []redis.Cmder, cause error) (done bool, err error) {
 	inner := cmds[1 : len(cmds)-1]
 	requests := make([]*request, 0, len(inner))
@@ -99,14 +99,21 @@ func (r *router) deferTx(ctx context.Context, cmds []redis.Cmder, cause error) (
 	}
 	out, err := r.commit(ctx, w)
 	switch {
-	case err == errLive: //nolint:errorlint // a private sentinel, never wrapped
+	case err == errLive, err == errAgain: //nolint:errorlint // private sentinels, never wrapped
 		return false, nil
 	case err != nil:
 		return true, failAll(cmds, r.refuseName("multi", command.ClassTransaction, err, cause))
 	}
 	r.deliverTx(ctx, inner, requests, &out)
 	if lost := r.awaitCommit(ctx, "multi", command.ClassTransaction, &out); lost != nil {
-		return true, failAll(cmds, lost)
+		again := lost == errNoRoom //nolint:errorlint // a private sentinel, never wrapped
+		if again {
+			lost = nil
+		}
+		for _, cmd := range cmds {
+			_ = undeliver(cmd, lost) // one error for all
+		}
+		return !again, lost
 	}
 	return true, firstError(inner)
 }
@@ -179,9 +186,11 @@ func (r *router) afterTx(ctx context.Context, rt *route, cmds []redis.Cmder, err
 		cmd.SetErr(nil)
 	}
 	if r.current().write == nil {
-		if done, err := r.deferTx(ctx, cmds, err); done {
-			return err
+		done, err := r.deferTx(ctx, cmds, err)
+		if !done { // declined it was, so that it may be sent again
+			return r.transaction(ctx, r.current(), cmds)
 		}
+		return err
 	}
 	return failAll(cmds, r.refuseName("multi", command.ClassTransaction, ErrNoPrimary, err))
 }

@@ -346,7 +346,11 @@ func (w *witness) checkRest() error {
 		return fmt.Errorf("acknowledged up to %d, synced %d, at most %d", got, w.acked, w.lately)
 	}
 	saved := 0
-	if l := readLineage(w.files); len(l.ReplIDs) > 0 {
+	l, err := readLineage(w.files)
+	if err != nil {
+		return err
+	}
+	if len(l.ReplIDs) > 0 {
 		if saved, err = strconv.Atoi(l.ReplIDs[0]); err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // DeadLetter is a record that the server rejected for good.
@@ -25,12 +26,14 @@ func (j *Journal) DeadLetter(ctx context.Context, r Record, reason string) error
 }
 
 // IsDead reports whether the record seq, which is not trimmed yet, is kept as a
-// dead letter, by an earlier process too. A replay passes over it.
+// dead letter, by an earlier process too, or was when that entered into the ledger
+// that it was set aside or discarded, whatever became of the letter. A replay passes
+// over it.
 func (j *Journal) IsDead(seq uint64) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	_, dead := j.dead[seq]
-	return dead
+	return dead || j.ended.has(seq)
 }
 
 func (j *Journal) keepDead(r Record, reason string) error {
@@ -140,13 +143,17 @@ func (j *Journal) settleDead(settled map[uint64]struct{}) error {
 	if err != nil {
 		return fmt.Errorf("journal: the dead letters could not be listed: %w", err)
 	}
-	kept, err := j.rewriteDead(settled)
+	kept, partly, err := j.rewriteDead(settled)
 	if err != nil {
 		return fmt.Errorf("journal: the other dead letters could not be written anew: %w", err)
 	}
 	for _, name := range old {
 		if _, ok := parseFileName(name, suffixDead); ok {
-			if err := j.fs.remove(name); err != nil {
+			remove := j.fs.remove
+			if slices.Contains(partly, name) { // what can't be read may be a letter
+				remove = func(name string) error { return j.fs.rename(name, name+suffixDamaged) }
+			}
+			if err := remove(name); err != nil {
 				return fmt.Errorf("journal: settled dead letters could not be removed: %w", err)
 			}
 		}
@@ -158,12 +165,12 @@ func (j *Journal) settleDead(settled map[uint64]struct{}) error {
 }
 
 // rewriteDead writes all letters but the settled ones to a file of their own,
-// which further ones follow in.
-func (j *Journal) rewriteDead(settled map[uint64]struct{}) (kept int, err error) {
+// which further ones follow in. partly are the old files that hold something else too.
+func (j *Journal) rewriteDead(settled map[uint64]struct{}) (kept int, partly []string, err error) {
 	seen := make(map[uint64]struct{})
 	var failed error
 	number := j.w.deadNext
-	_, err = scanDead(j.fs, j.id, func(d DeadLetter) bool {
+	scan := scanDead(j.fs, j.id, func(d DeadLetter) bool {
 		_, again := seen[d.Seq]
 		_, done := settled[d.Seq]
 		if again || done {
@@ -187,7 +194,7 @@ func (j *Journal) rewriteDead(settled map[uint64]struct{}) (kept int, err error)
 		j.w.deadEnd += int64(len(buf))
 		return true
 	})
-	if err = errors.Join(err, failed); err == nil && j.w.dead != nil {
+	if err = errors.Join(scan.err(), failed); err == nil && j.w.dead != nil {
 		err = j.w.dead.sync()
 	}
 	if err != nil && j.w.dead != nil {
@@ -195,7 +202,7 @@ func (j *Journal) rewriteDead(settled map[uint64]struct{}) (kept int, err error)
 		err = errors.Join(err, j.w.dead.close())
 		j.w.dead = nil
 	}
-	return len(seen), err
+	return len(seen), scan.partly, err
 }
 
 // DeadLetters calls yield with each dead letter kept, of earlier processes
@@ -207,71 +214,104 @@ func (j *Journal) DeadLetters(yield func(DeadLetter) bool) error {
 
 func deadLetters(files filesystem, client ClientID, yield func(DeadLetter) bool) error {
 	seen := make(map[uint64]struct{})
-	_, err := scanDead(files, client, func(d DeadLetter) bool {
+	scan := scanDead(files, client, func(d DeadLetter) bool {
 		if _, again := seen[d.Seq]; again {
 			return true
 		}
 		seen[d.Seq] = struct{}{}
 		return yield(d)
 	})
-	return err
+	return scan.err()
 }
 
-// scanDead reads all dead letters of client. next is the number for a further
-// file. A file that can't be read doesn't keep the others from being read; the
-// error then tells.
-func scanDead(files filesystem, client ClientID, yield func(DeadLetter) bool) (next uint64, err error) {
+// deadScan is what a look through the files of dead letters met with.
+type deadScan struct {
+	// next is the number for a further file.
+	next uint64
+	// failed is what the system said of files that it did not open: they may be whole.
+	failed error
+	// damaged is what can't be read before a letter that can.
+	damaged error
+	// torn is what can't be read behind the last letter of a file: a write that a crash
+	// cut short, or a letter that was damaged. Nothing tells which.
+	torn error
+	// partly are the files that damaged or torn speak of.
+	partly []string
+}
+
+// err is why not all letters could be read. What is torn is no reason: most likely
+// it never was a letter.
+func (s *deadScan) err() error { return errors.Join(s.failed, s.damaged) }
+
+// scanDead reads all dead letters of client. A file that can't be read doesn't keep
+// the others from being read.
+func scanDead(files filesystem, client ClientID, yield func(DeadLetter) bool) deadScan {
 	names, err := files.list()
 	if err != nil {
-		return 0, err
+		return deadScan{failed: err}
 	}
-	next = 1
-	var faults []error
+	all := deadScan{next: 1}
 	for _, name := range names {
 		number, ok := parseFileName(name, suffixDead)
 		if !ok {
 			continue
 		}
-		next = number + 1
-		more, err := scanDeadFile(files, client, name, yield)
-		if err != nil {
-			faults = append(faults, fmt.Errorf("%s: %w", name, err))
+		all.next = number + 1
+		s, more := scanDeadFile(files, client, name, yield)
+		all.failed = errors.Join(all.failed, about(name, s.failed))
+		all.damaged = errors.Join(all.damaged, about(name, s.damaged))
+		all.torn = errors.Join(all.torn, about(name, s.torn))
+		if s.damaged != nil || s.torn != nil {
+			all.partly = append(all.partly, name)
 		}
 		if !more {
 			break
 		}
 	}
-	return next, errors.Join(faults...)
+	return all
 }
 
-func scanDeadFile(files filesystem, client ClientID, name string, yield func(DeadLetter) bool) (more bool, err error) {
+// about is err with the name of the file that it befell.
+func about(name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", name, err)
+}
+
+func scanDeadFile(files filesystem, client ClientID, name string, yield func(DeadLetter) bool) (found deadScan, more bool) {
 	f, err := files.open(name)
 	if err != nil {
-		return true, err
+		return deadScan{failed: err}, true
 	}
-	defer func() { err = errors.Join(err, f.close()) }()
+	defer func() { _ = f.close() }() // it was only read
 	size, err := f.size()
-	if err != nil || size < headerSize+batchSize {
-		return true, err // one that holds no letter yet is in order
+	if err != nil {
+		return deadScan{failed: err}, true
+	}
+	if size < headerSize+batchSize {
+		return deadScan{}, true // one that holds no letter yet is in order
 	}
 	h, err := readHeader(f, size, client, kindDead)
 	if err != nil {
-		return true, err
+		return deadScan{damaged: err}, true
 	}
 	sc := newScanner(f, h.salt, headerSize, size, 0)
 	sc.loose = true
-	damaged := int64(0) // bytes before the last good letter; behind it a write was torn
+	damaged := int64(0) // bytes before the last good letter
 	for {
 		r, err := sc.next()
-		if errors.Is(err, io.EOF) {
-			if damaged > 0 {
-				err = fmt.Errorf("journal: %d bytes of dead letters are damaged", damaged)
-				return true, err
-			}
-			return true, nil
-		}
 		if err != nil {
-			return true, err
+			if damaged > 0 {
+				found.damaged = fmt.Errorf("journal: %d bytes of dead letters are damaged", damaged)
+			}
+			if !errors.Is(err, io.EOF) { // a disk that can't read it
+				found.damaged = errors.Join(found.damaged, err)
+			}
+			if torn := sc.skipped - damaged + sc.torn; torn > 0 {
+				found.torn = fmt.Errorf("journal: %d bytes at the end are no letter: a crash cut a write short, or they are damaged", torn)
+			}
+			return found, true
 		}
 		damaged = sc.skipped
 		if len(r.Meta) < 2 || len(r.Meta) < 2+int(le.Uint16(r.Meta)) {
@@ -281,7 +321,7 @@ func scanDeadFile(files filesystem, client ClientID, name string, yield func(Dea
 		d := DeadLetter{Record: r, Reason: string(r.Meta[2:n])}
 		d.Meta = r.Meta[n:]
 		if !yield(d) {
-			return false, nil
+			return found, false
 		}
 	}
 }

@@ -49,14 +49,14 @@ func inOwnMounts(t *testing.T) bool {
 	return false
 }
 
-// smallDisk is a file system with so many bytes, for this process alone.
-func smallDisk(t *testing.T, size int) (dir string) {
+// smallDisk is a file system bounded by options of tmpfs, for this process alone.
+func smallDisk(t *testing.T, options string) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	if err := syscall.Mount("none", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
 		t.Fatalf("private mounts: %v", err)
 	}
-	if err := syscall.Mount("holdfast", dir, "tmpfs", 0, fmt.Sprintf("size=%d", size)); err != nil {
+	if err := syscall.Mount("holdfast", dir, "tmpfs", 0, options); err != nil {
 		t.Fatalf("mount: %v", err)
 	}
 	t.Cleanup(func() {
@@ -94,7 +94,7 @@ func TestDiskThatIsFull(t *testing.T) {
 	}
 	for _, retention := range []bool{false, true} {
 		t.Run(fmt.Sprintf("retention %v", retention), func(t *testing.T) {
-			o := Options{Dir: filepath.Join(smallDisk(t, 512<<10), "journals"), SegmentBytes: 64 << 10, Retention: -1}
+			o := Options{Dir: filepath.Join(smallDisk(t, "size=512k"), "journals"), SegmentBytes: 64 << 10, Retention: -1}
 			if retention {
 				o.Retention = 0
 			}
@@ -145,7 +145,7 @@ func TestDiskThatIsReadOnly(t *testing.T) {
 	if !inOwnMounts(t) {
 		return
 	}
-	disk := smallDisk(t, 1<<20)
+	disk := smallDisk(t, "size=1m")
 	o := Options{Dir: filepath.Join(disk, "journals")}
 	j, _ := mustOpen(t, o)
 	id := j.ID()
@@ -174,32 +174,15 @@ func TestDiskThatIsReadOnly(t *testing.T) {
 	mustClose(t, j)
 }
 
-// TestNoFilesLeft uses up the process's file descriptors.
-func TestNoFilesLeft(t *testing.T) {
-	if !inOwnMounts(t) {
-		return
-	}
-	var taken []*os.File
-	take := func() {
-		for {
-			f, err := os.Open(os.DevNull)
-			if errors.Is(err, syscall.EMFILE) {
-				return
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			taken = append(taken, f)
-		}
-	}
-	giveBack := func(keep int) {
-		for _, f := range taken[keep:] {
-			if err := f.Close(); err != nil {
-				t.Error(err)
-			}
-		}
-		taken = taken[:keep]
-	}
+// fewFiles bounds the process to so many open files, and takes and gives back what is
+// left of them.
+type fewFiles struct {
+	t     *testing.T
+	taken []*os.File
+}
+
+func newFewFiles(t *testing.T) *fewFiles {
+	t.Helper()
 	limit := syscall.Rlimit{}
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
@@ -208,11 +191,47 @@ func TestNoFilesLeft(t *testing.T) {
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
+	return &fewFiles{t: t}
+}
+
+// leave takes all but so many.
+func (f *fewFiles) leave(spare int) {
+	f.t.Helper()
+	for {
+		file, err := os.Open(os.DevNull)
+		if errors.Is(err, syscall.EMFILE) {
+			break
+		}
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		f.taken = append(f.taken, file)
+	}
+	f.giveBack(max(0, len(f.taken)-spare))
+}
+
+// giveBack gives back all but so many.
+func (f *fewFiles) giveBack(keep int) {
+	f.t.Helper()
+	for _, file := range f.taken[keep:] {
+		if err := file.Close(); err != nil {
+			f.t.Error(err)
+		}
+	}
+	f.taken = f.taken[:keep]
+}
+
+// TestNoFilesLeft uses up the process's file descriptors.
+func TestNoFilesLeft(t *testing.T) {
+	if !inOwnMounts(t) {
+		return
+	}
+	few := newFewFiles(t)
 	o := Options{Dir: t.TempDir(), SegmentBytes: 16 << 10}
 	j, _ := mustOpen(t, o)
 	id := j.ID()
 	mustAppend(t, j, "a")
-	take()
+	few.leave(0)
 	committed, err := appendUntilError(t, j) // until a new segment is due
 	if !errors.Is(err, ErrFailed) || errors.Is(err, ErrInDoubt) || !errors.Is(err, syscall.EMFILE) {
 		t.Fatalf("append: %v", err)
@@ -220,7 +239,7 @@ func TestNoFilesLeft(t *testing.T) {
 	if err := j.Resume(ctx, nil); !errors.Is(err, syscall.EMFILE) {
 		t.Fatalf("Resume: %v", err)
 	}
-	giveBack(0)
+	few.giveBack(0)
 	if err := j.Resume(ctx, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -235,17 +254,18 @@ func TestNoFilesLeft(t *testing.T) {
 
 	// However few there are, what Open can't read it does not take for damaged.
 	for spare := 0; ; spare++ {
-		take()
-		giveBack(max(0, len(taken)-spare))
+		few.leave(spare)
 		k, rec, err := Open(o)
-		giveBack(0)
+		few.giveBack(0)
 		if err != nil {
-			if !errors.Is(err, syscall.EMFILE) {
-				t.Fatalf("with %d files: %v", spare, err)
-			}
-			continue
+			t.Fatalf("with %d files: %v", spare, err)
 		}
 		again := k.ID() == id
+		if !again {
+			if f := k.Failure(); !rec.Fresh || f == nil || !errors.Is(f.Err, syscall.EMFILE) {
+				t.Fatalf("with %d files: %+v, failure %+v", spare, rec, f)
+			}
+		}
 		if again {
 			if rec.Lost != 0 || len(rec.Damaged) != 0 {
 				t.Fatalf("with %d files: %+v", spare, rec)
@@ -254,6 +274,102 @@ func TestNoFilesLeft(t *testing.T) {
 		}
 		mustClose(t, k)
 		if again {
+			return
+		}
+	}
+}
+
+// TestStartWithFewFiles: a journal that found too few open files for its directory
+// makes it later, wherever it stopped.
+func TestStartWithFewFiles(t *testing.T) {
+	if !inOwnMounts(t) {
+		return
+	}
+	few := newFewFiles(t)
+	snatched := 0
+	for spare := range 6 {
+		for _, snatch := range []bool{false, true} {
+			o := Options{Dir: filepath.Join(t.TempDir(), "a", "b")}
+			few.leave(spare)
+			j, rec, err := Open(o)
+			if err != nil {
+				t.Fatalf("with %d files: %v", spare, err)
+			}
+			late := j.Failure() != nil
+			for range 2 {
+				if err := j.Resume(ctx, nil); err != nil && !errors.Is(err, syscall.EMFILE) {
+					t.Errorf("with %d files: Resume: %v", spare, err)
+				}
+			}
+			few.giveBack(0)
+			other, _, err := Adopt(o, j.ID().String())
+			taken := snatch && err == nil
+			if taken {
+				mustAppend(t, other, "of another process")
+				snatched++
+			}
+			if err == nil {
+				mustClose(t, other)
+			}
+			if taken {
+				if err := j.Resume(ctx, nil); !errors.Is(err, ErrInUse) {
+					t.Errorf("with %d files: what another process used: %v", spare, err)
+				}
+			} else if err := j.Resume(ctx, nil); err != nil {
+				t.Errorf("with %d files, failed at first: %v: Resume: %v", spare, late, err)
+			} else {
+				mustAppend(t, j, "a")
+				wantContents(t, j, "1:a")
+			}
+			mustClose(t, j)
+			k, found := mustOpen(t, o)
+			if !rec.Fresh || k.ID() != j.ID() || found.Entries != 1 || len(found.Skipped) != 0 {
+				t.Errorf("with %d files, then: %+v", spare, found)
+			}
+			mustClose(t, k)
+		}
+	}
+	if snatched == 0 {
+		t.Error("no attempt stopped where another process could come between")
+	}
+}
+
+// TestDiskWithoutInodes: whatever file is the one too many, the journal opens, and makes
+// its directory when there is room.
+func TestDiskWithoutInodes(t *testing.T) {
+	if !inOwnMounts(t) {
+		return
+	}
+	for inodes := 1; ; inodes++ {
+		disk := smallDisk(t, fmt.Sprintf("size=1m,nr_inodes=%d", inodes))
+		o := Options{Dir: filepath.Join(disk, "journals")}
+		j, rec, err := Open(o)
+		if err != nil {
+			t.Fatalf("%d inodes: %v", inodes, err)
+		}
+		err = appendErr(j, "a")
+		if full := err != nil; full && (!errors.Is(err, ErrFull) || !rec.Fresh) {
+			t.Fatalf("%d inodes: %v, %+v", inodes, err, rec)
+		}
+		if err != nil {
+			if err := j.Resume(ctx, nil); !errors.Is(err, syscall.ENOSPC) {
+				t.Errorf("%d inodes: Resume: %v", inodes, err)
+			}
+			if err := syscall.Mount("holdfast", disk, "tmpfs", syscall.MS_REMOUNT, "size=1m,nr_inodes=100"); err != nil {
+				t.Fatalf("remount: %v", err)
+			}
+			if err := j.Resume(ctx, nil); err != nil {
+				t.Fatalf("%d inodes, then more: %v", inodes, err)
+			}
+			mustAppend(t, j, "a")
+		}
+		mustClose(t, j)
+		k, found := mustOpen(t, o)
+		if k.ID() != j.ID() || found.Entries != 1 {
+			t.Errorf("%d inodes, then: %+v", inodes, found)
+		}
+		mustClose(t, k)
+		if err == nil {
 			return
 		}
 	}

@@ -14,6 +14,7 @@ type faultFS struct {
 	filesystem
 	mu         sync.Mutex // guards the functions
 	onCreate   func(name string) error
+	onOpen     func(name string) error
 	onWrite    func(name string, b []byte) (keep int, err error) // keep bytes are written before err
 	onSync     func(name string) error
 	onTruncate func(name string) error
@@ -42,6 +43,13 @@ func (f *faultFS) create(name string) (file, error) {
 	}
 	inner, err := f.filesystem.create(name)
 	return &faultFile{inner, f, name}, err
+}
+
+func (f *faultFS) open(name string) (file, error) {
+	if err := call(f, func() func(string) error { return f.onOpen }, name); err != nil {
+		return nil, err
+	}
+	return f.filesystem.open(name)
 }
 
 func (f *faultFS) openRW(name string) (file, error) {

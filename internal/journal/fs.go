@@ -1,7 +1,9 @@
 package journal
 
 import (
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -35,7 +37,14 @@ type dirFS string
 func (d dirFS) path(name string) string { return filepath.Join(string(d), name) }
 
 func (d dirFS) create(name string) (file, error) {
-	return openFile(d.path(name), os.O_RDWR|os.O_CREATE|os.O_EXCL)
+	f, err := os.OpenFile(d.path(name), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := shareWithOwner(f); err != nil {
+		return nil, errors.Join(err, f.Close(), os.Remove(f.Name()))
+	}
+	return osFile{f}, nil
 }
 
 func (d dirFS) open(name string) (file, error)   { return openFile(d.path(name), os.O_RDONLY) }
@@ -51,7 +60,8 @@ func (d dirFS) list() ([]string, error) {
 	}
 	names := make([]string, 0, len(entries))
 	for _, e := range entries {
-		if e.Type().IsRegular() {
+		// A link may lead to a file, and is not nothing where it leads nowhere.
+		if t := e.Type(); t.IsRegular() || t&fs.ModeSymlink != 0 {
 			names = append(names, e.Name())
 		}
 	}
@@ -64,7 +74,7 @@ func (d dirFS) syncDir() error { return syncDir(string(d)) }
 type osFile struct{ f *os.File }
 
 func openFile(path string, flag int) (file, error) {
-	f, err := os.OpenFile(path, flag, 0o600)
+	f, err := os.OpenFile(path, flag, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -31,6 +31,7 @@ type found struct {
 	logs     []logFile
 	others   []string // the files that hold no records
 	dead     map[uint64]struct{}
+	ended    spans // by the ledger
 }
 
 // logFile is a file of records: a segment, or one that was trimmed and is kept.
@@ -103,11 +104,18 @@ func (v *View) Refresh() error {
 		s.progress, err = readProgress(f, v.id)
 		s.known = err == nil && f.close() == nil
 	}
-	// Letters that can't be read are for DeadLetters and Files to tell.
-	_, _ = scanDead(v.files, v.id, func(d DeadLetter) bool {
+	// Letters and fates that can't be read are for DeadLetters, Fates and Files to tell.
+	_ = scanDead(v.files, v.id, func(d DeadLetter) bool {
 		s.dead[d.Seq] = struct{}{}
 		return true
 	})
+	_, _ = scanLedger(v.files, v.id, func(f Fate) bool {
+		if f.ends() {
+			s.ended = append(s.ended, span{f.From, f.To})
+		}
+		return true
+	})
+	s.ended.join()
 	v.state = s
 	return nil
 }
@@ -153,8 +161,8 @@ type Status uint8
 const (
 	// StatusPending: it waits for its replay.
 	StatusPending Status = iota + 1
-	// StatusDead: it is a dead letter whose neighbours wait still; the replay
-	// passes over it.
+	// StatusDead: it is a dead letter whose neighbours wait still, or was discarded; the
+	// replay passes over it.
 	StatusDead
 	// StatusRetained: it is trimmed, and kept for a while. The ledger tells its fate.
 	StatusRetained
@@ -199,7 +207,7 @@ func (v *View) status(seq uint64) Status {
 	if v.state.known && seq <= v.state.progress.trimmed {
 		return StatusRetained
 	}
-	if _, dead := v.state.dead[seq]; dead {
+	if _, dead := v.state.dead[seq]; dead || v.state.ended.has(seq) {
 		return StatusDead
 	}
 	return StatusPending
@@ -216,6 +224,18 @@ func (v *View) Fates(yield func(Fate) bool) error {
 	return err
 }
 
+// lastRecord is the last record of the log; 0: it has none. The error is of the
+// system.
+func (v *View) lastRecord() (last uint64, err error) {
+	for i := len(v.state.logs) - 1; i >= 0 && last == 0; i-- {
+		report := v.scanLog(i, func(r Record) bool { last = r.Seq; return true })
+		if err := report.Err; err != nil && !errors.Is(err, errBadHeader) {
+			return 0, fmt.Errorf("%s: %w", report.Name, err)
+		}
+	}
+	return last, nil
+}
+
 // Info sums up a journal.
 type Info struct {
 	ID ClientID
@@ -225,7 +245,7 @@ type Info struct {
 	Target string
 	// Live says that a process holds the journal.
 	Live bool
-	// Confirmed says that it bears the mark of Confirm.
+	// Confirmed says that it bears the mark of Confirm for what waits in it.
 	Confirmed bool
 	// Entries and Bytes are the records that wait, dead ones among them included,
 	// accepted from Oldest to Newest.
@@ -251,10 +271,11 @@ type Info struct {
 // Info reads the whole journal and sums it up.
 func (v *View) Info() Info {
 	p := v.state.progress
+	lineage, _ := readLineage(v.files) // none where it can't be read
 	i := Info{
-		ID: v.id, Path: v.path, Live: v.live(), Confirmed: slices.Contains(v.state.others, confirmedName),
+		ID: v.id, Path: v.path, Live: v.live(), Confirmed: v.confirmed(),
 		Trimmed: p.trimmed, Acked: p.acked, Last: max(p.last, p.trimmed), RunID: p.runID, ReplID: p.replID,
-		Target: v.Target(), Lineage: readLineage(v.files), Dead: len(v.state.dead), Files: v.Files(), Damaged: !v.state.known,
+		Target: v.Target(), Lineage: lineage, Dead: len(v.state.dead), Files: v.Files(), Damaged: !v.state.known,
 	}
 	last := uint64(0)
 	for _, r := range i.Files {

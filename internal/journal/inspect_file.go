@@ -33,7 +33,7 @@ type FileReport struct {
 	First, Last    uint64
 	Oldest, Newest time.Time
 	// Torn are bytes at the end that were never acknowledged: a write that a crash
-	// cut short, or one under way.
+	// cut short, or one under way. Of dead letters they may have been one, damaged.
 	Torn int64
 	// Void counts records behind the last one that counts: of a failed commit,
 	// whose callers were told so.
@@ -272,13 +272,17 @@ func (v *View) scanOther(name string) FileReport {
 	switch {
 	case dead:
 		r.Kind = "dead"
-		_, err := scanDeadFile(v.files, v.id, name, func(d DeadLetter) bool {
+		scan, _ := scanDeadFile(v.files, v.id, name, func(d DeadLetter) bool {
 			if r.Entries++; r.Entries == 1 {
 				r.First, r.Oldest = d.Seq, d.At
 			}
 			r.First, r.Last, r.Newest = min(r.First, d.Seq), max(r.Last, d.Seq), d.At
 			return true
 		})
+		err := scan.failed
+		if errors.Is(scan.damaged, errBadHeader) || errors.Is(scan.damaged, ErrNewerFormat) {
+			err = scan.damaged
+		}
 		v.framing(&r, kindDead, err)
 	case ledger:
 		r.Kind = "ledger"
@@ -332,7 +336,9 @@ func (v *View) framing(r *FileReport, kind uint16, err error) {
 			skipped = sc.skipped
 		}
 		if err != nil {
-			r.Torn = sc.torn
+			if r.Torn = sc.torn; !errors.Is(err, io.EOF) {
+				r.Err = err
+			}
 			return
 		}
 	}

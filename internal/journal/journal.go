@@ -38,6 +38,7 @@ type Journal struct {
 	resuming  bool
 	next      uint64     // the next sequence
 	last      uint64     // the last committed sequence
+	found     uint64     // what last was when the journal was opened
 	readable  uint64     // the last sequence that a Reader may hand out
 	segments  []*segment // ascending; the last may be the active one
 	trimmed   uint64
@@ -50,6 +51,7 @@ type Journal struct {
 	fates     []Fate              // recorded and not written yet
 	ledgerErr error               // why they could not be, if so
 	dead      map[uint64]struct{} // dead letters above trimmed
+	ended     spans               // what the ledger said, when the journal was opened, is not to be executed
 	counts    counters
 
 	w writer // owned by the writer goroutine
@@ -246,7 +248,8 @@ func (j *Journal) Sync(ctx context.Context) error {
 }
 
 // Close commits what has been appended, syncs it and gives up the directory.
-// It does not remove records. Calls after the first return its result. Readers
+// It does not remove records. The error is also that the ledger's last entries could
+// not be written, which does no more harm than that they are missing. Calls after the first return its result. Readers
 // fail with ErrClosed afterwards; each still needs its own Close.
 func (j *Journal) Close() error {
 	j.mu.Lock()

@@ -114,10 +114,15 @@ type Fate struct {
 	Detail string
 }
 
-// plain reports whether f says of a range what is usual. Whatever is unusual
+// Plain reports whether f says of a range what is usual. Whatever is unusual
 // overrides it, in whichever order the two were recorded.
-func (f *Fate) plain() bool {
+func (f *Fate) Plain() bool {
 	return !f.Mended && (f.Outcome == OutcomeReplayed || f.Outcome == OutcomeUnconfirmed)
+}
+
+// ends reports whether f says of writes that they are not to be executed any more.
+func (f *Fate) ends() bool {
+	return f.Outcome == OutcomeDiscarded || f.Outcome == OutcomeDeadLettered
 }
 
 // continues reports whether f says of the writes right behind to what before
@@ -246,6 +251,7 @@ type ledger struct {
 	seq     uint64 // the last entry in it
 	created time.Time
 	newest  time.Time // of the last entry
+	ends    uint64    // the highest sequence that it says is ended
 	dirty   bool      // file holds bytes that were not synced
 	retry   time.Time // not before this, after a failure
 
@@ -258,6 +264,7 @@ type ledgerFile struct {
 	name   string
 	bytes  int64
 	newest time.Time // nothing in it is newer
+	ends   uint64    // the highest sequence, not trimmed when it was read, that it says is ended
 }
 
 // saveLedger writes the queued fates, and syncs them if sync is set. What fails
@@ -300,6 +307,19 @@ func (j *Journal) saveLedger(sync bool) {
 	}
 }
 
+// lastFates gives up the fates that wait still when the journal closes, and says so.
+func (j *Journal) lastFates() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	n := len(j.fates)
+	if n == 0 || !j.keeps() {
+		return nil
+	}
+	j.counts.ledgerLost += uint64(n)
+	j.fates = nil
+	return fmt.Errorf("journal: %d entries of the ledger are lost: %w", n, j.ledgerErr)
+}
+
 // writeFates writes one batch.
 func (j *Journal) writeFates(fates []Fate) error {
 	l := &j.w.ledger
@@ -310,6 +330,9 @@ func (j *Journal) writeFates(fates []Fate) error {
 		some := fates[:min(len(fates), manyFates)]
 		buf, body := make([]byte, batchSize), []byte(nil)
 		for i := range some {
+			if some[i].ends() {
+				l.ends = max(l.ends, some[i].To)
+			}
 			body = some[i].appendTo(body[:0])
 			r := Record{At: some[i].At, Body: body}
 			buf = appendRecord(buf, j.salt, l.seq+uint64(i)+1, &r)
@@ -354,7 +377,7 @@ func (j *Journal) enterLedger() error {
 	if err != nil {
 		return err
 	}
-	l.file, l.end, l.seq, l.created, l.newest = f, headerSize, 0, now, now
+	l.file, l.end, l.seq, l.created, l.newest, l.ends = f, headerSize, 0, now, now, 0
 	return nil
 }
 
@@ -365,15 +388,19 @@ func (j *Journal) leaveLedger() error {
 		return nil
 	}
 	err := l.file.close()
-	l.files = append(l.files, ledgerFile{name: fileName(l.next-1, suffixLedger), bytes: l.end, newest: l.newest})
+	l.files = append(l.files, ledgerFile{name: fileName(l.next-1, suffixLedger), bytes: l.end, newest: l.newest, ends: l.ends})
 	l.file, l.dirty = nil, false
 	return err
 }
 
 // pruneLedger removes the files whose time is over, and the oldest beyond the
-// bound.
+// bound. One that says of a record which is still there that it is ended stays: a
+// later process passes over the record by it.
 func (j *Journal) pruneLedger(now time.Time) {
 	l := &j.w.ledger
+	j.mu.Lock()
+	trimmed := j.trimmed
+	j.mu.Unlock()
 	if l.file != nil && l.newest.Add(j.opts.Retention).Before(now) && !l.dirty {
 		_ = j.leaveLedger() // all of it is synced, and about to go
 	}
@@ -383,6 +410,9 @@ func (j *Journal) pruneLedger(now time.Time) {
 	}
 	for len(l.files) > 0 {
 		f := l.files[0]
+		if f.ends > trimmed {
+			return
+		}
 		if j.opts.Retention > 0 && !f.newest.Add(j.opts.Retention).Before(now) && total <= maxLedgerBytes {
 			return
 		}

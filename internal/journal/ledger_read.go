@@ -1,11 +1,13 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"sort"
 	"time"
 )
@@ -81,8 +83,16 @@ func scanLedgerFile(files filesystem, client ClientID, name string, yield func(F
 	}
 	defer func() { err = errors.Join(err, f.close()) }()
 	size, err := f.size()
-	if err != nil || size < headerSize+batchSize {
-		return true, err // one that holds no entry yet is in order
+	if err != nil {
+		return true, err
+	}
+	return readLedger(f, size, client, yield)
+}
+
+// readLedger reads a ledger file of that size.
+func readLedger(f file, size int64, client ClientID, yield func(Fate) bool) (more bool, err error) {
+	if size < headerSize+batchSize {
+		return true, nil // one that holds no entry yet is in order
 	}
 	h, err := readHeader(f, size, client, kindLedger)
 	if err != nil {
@@ -103,8 +113,9 @@ func scanLedgerFile(files filesystem, client ClientID, name string, yield func(F
 	}
 }
 
-// recoverLedger notes the ledger files that are there.
-func (j *Journal) recoverLedger(names []string) {
+// recoverLedger notes the ledger files that are there, and which records they say are
+// ended. The error is the system's: what it keeps from being read may be that.
+func (j *Journal) recoverLedger(names []string) error {
 	l := &j.w.ledger
 	for _, name := range names {
 		number, ok := parseFileName(name, suffixLedger)
@@ -112,20 +123,66 @@ func (j *Journal) recoverLedger(names []string) {
 			continue
 		}
 		l.next = max(l.next, number+1)
-		file := ledgerFile{name: name, bytes: j.fileSize(name)}
-		// One that can't be read stays as long as if it had just been written.
-		file.newest = time.Now()
-		newest := time.Time{}
-		if _, err := scanLedgerFile(j.fs, j.id, name, func(f Fate) bool {
-			if f.At.After(newest) {
-				newest = f.At
-			}
-			return true
-		}); err == nil && newest.Before(file.newest) {
-			file.newest = newest
+		found, err := j.recoverFates(name)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
 		}
-		l.files = append(l.files, file)
+		l.files = append(l.files, found)
 	}
+	j.ended.join()
+	return nil
+}
+
+// recoverFates reads a ledger file of an earlier process.
+func (j *Journal) recoverFates(name string) (found ledgerFile, err error) {
+	f, err := j.fs.open(name)
+	if err != nil {
+		return ledgerFile{}, err
+	}
+	defer func() { err = errors.Join(err, f.close()) }()
+	// One that can't be read stays as long as if it had just been written.
+	found = ledgerFile{name: name, newest: time.Now()}
+	if found.bytes, err = f.size(); err != nil {
+		return ledgerFile{}, err
+	}
+	newest := time.Time{}
+	_, damage := readLedger(f, found.bytes, j.id, func(f Fate) bool {
+		newest = laterOf(newest, f.At)
+		if f.ends() && f.To > j.trimmed {
+			j.ended = append(j.ended, span{max(f.From, j.trimmed+1), f.To})
+			found.ends = max(found.ends, f.To)
+		}
+		return true
+	})
+	if damage == nil && newest.Before(found.newest) {
+		found.newest = newest
+	}
+	return found, nil
+}
+
+// span is a range of sequences, both ends included; spans are a set of them.
+type (
+	span  struct{ from, to uint64 }
+	spans []span
+)
+
+// join puts s into order, without overlaps, as has wants it.
+func (s *spans) join() {
+	slices.SortFunc(*s, func(a, b span) int { return cmp.Compare(a.from, b.from) })
+	joined := (*s)[:0]
+	for _, r := range *s {
+		if n := len(joined); n > 0 && r.from <= joined[n-1].to+1 { // a fate's end is below the greatest number
+			joined[n-1].to = max(joined[n-1].to, r.to)
+			continue
+		}
+		joined = append(joined, r)
+	}
+	*s = joined
+}
+
+func (s spans) has(seq uint64) bool {
+	i := sort.Search(len(s), func(i int) bool { return s[i].to >= seq })
+	return i < len(s) && s[i].from <= seq
 }
 
 // FateIndex answers which fate counts for a write. The zero value is empty. It
@@ -152,9 +209,9 @@ func (x *FateIndex) Add(f Fate) {
 	x.added++
 	n := numbered{Fate: f, number: x.added}
 	switch {
-	case f.plain() && (len(x.ranges) == 0 || f.From > x.ranges[len(x.ranges)-1].To):
+	case f.Plain() && (len(x.ranges) == 0 || f.From > x.ranges[len(x.ranges)-1].To):
 		x.ranges = append(x.ranges, f)
-	case f.plain():
+	case f.Plain():
 		x.other = append(x.other, n)
 	case f.From == f.To:
 		if x.singles == nil {

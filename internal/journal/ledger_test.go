@@ -215,6 +215,34 @@ func TestLedgerFailures(t *testing.T) {
 	known(j, 4)
 }
 
+// Close does not wait out the pause after a failure, and says what it had to give up.
+func TestLedgerAtTheEnd(t *testing.T) {
+	for _, recovers := range []bool{true, false} {
+		dir := t.TempDir()
+		j, faults := openFaulty(t, dir, FsyncAlways)
+		faults.set(func(f *faultFS) { f.onCreate = always(errDisk) })
+		mustRecord(t, j, Fate{From: 1, To: 1, Outcome: OutcomeDiscarded})
+		if err := j.Sync(ctx); err != nil || !errors.Is(j.Stats().LedgerErr, errDisk) {
+			t.Fatalf("Sync: %v, ledger: %v", err, j.Stats().LedgerErr)
+		}
+		if recovers {
+			faults.set(func(f *faultFS) { f.onCreate = nil })
+		}
+		switch err := j.Close(); {
+		case recovers && err != nil:
+			t.Errorf("on a disk that has recovered: %v", err)
+		case !recovers && (!errors.Is(err, errDisk) || !strings.Contains(err.Error(), "1 entries of the ledger")):
+			t.Errorf("an entry was lost, and Close says: %v", err)
+		case !recovers && j.Stats().LedgerLost != 1:
+			t.Errorf("an entry was lost: %+v", j.Stats())
+		}
+		j, _ = mustOpen(t, Options{Dir: dir})
+		if _, ok, err := j.Fate(1); ok != recovers || err != nil {
+			t.Errorf("on a disk that recovers, %v: the fate is there: %v, %v", recovers, ok, err)
+		}
+	}
+}
+
 func TestLedgerQueueIsBounded(t *testing.T) {
 	j, faults := openFaulty(t, t.TempDir(), FsyncAlways)
 	faults.set(func(f *faultFS) { f.onCreate = always(errDisk) })

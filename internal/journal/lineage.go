@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -45,10 +43,6 @@ const (
 	maxLineage = 64 << 10
 	// A word of the file is at most this long; longer ones are not kept.
 	maxLineageWord = 300
-
-	// confirmedName is the empty file that says: replay this journal although it was
-	// parked.
-	confirmedName = "confirmed"
 )
 
 func (l Lineage) encode() []byte {
@@ -62,8 +56,21 @@ func (l Lineage) encode() []byte {
 	if isWord(l.Primary) {
 		fmt.Fprintf(&b, "primary %s\n", l.Primary)
 	}
-	fmt.Fprintf(&b, "crc %08x\n", crc32.Checksum(b.Bytes(), castagnoli))
-	return b.Bytes()
+	return sealed(b.Bytes())
+}
+
+// sealed is lines with their checksum in a line behind them.
+func sealed(lines []byte) []byte {
+	return fmt.Appendf(lines, "crc %08x\n", crc32.Checksum(lines, castagnoli))
+}
+
+// unseal is the lines before the checksum; false where b is not what sealed made.
+func unseal(b []byte) (lines []byte, ok bool) {
+	at := bytes.LastIndex(b, []byte("\ncrc ")) + 1
+	if at == 0 || !bytes.Equal(b, sealed(bytes.Clone(b[:at]))) {
+		return nil, false
+	}
+	return b[:at], true
 }
 
 // isWord reports whether s can stand in a line of the file.
@@ -73,11 +80,11 @@ func isWord(s string) bool {
 
 // parseLineage reads what encode wrote; false where b is not that.
 func parseLineage(b []byte) (l Lineage, ok bool) {
-	at := bytes.LastIndex(b, []byte("\ncrc ")) + 1
-	if at == 0 || string(b[at:]) != fmt.Sprintf("crc %08x\n", crc32.Checksum(b[:at], castagnoli)) {
+	text, ok := unseal(b)
+	if !ok {
 		return Lineage{}, false
 	}
-	lines := strings.Split(string(b[:at]), "\n")
+	lines := strings.Split(string(text), "\n")
 	if !strings.HasPrefix(lines[0], lineageHead) {
 		return Lineage{}, false
 	}
@@ -95,24 +102,40 @@ func parseLineage(b []byte) (l Lineage, ok bool) {
 }
 
 // readLineage reads the lineage among files; the zero Lineage where it is missing
-// or damaged.
-func readLineage(files filesystem) Lineage {
-	f, err := files.open(lineageName)
+// or damaged. The error is the system's: the file may be whole.
+func readLineage(files filesystem) (Lineage, error) {
+	b, err := readSmall(files, lineageName, maxLineage)
 	if err != nil {
-		return Lineage{}
+		return Lineage{}, err
+	}
+	l, _ := parseLineage(b)
+	return l, nil
+}
+
+// readSmall reads a file of at most limit bytes whole; nothing where it is missing,
+// larger or can't be read. The error is that it could not be opened.
+func readSmall(files filesystem, name string, limit int64) ([]byte, error) {
+	f, err := files.open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
 	}
 	defer func() { _ = f.close() }() // it was only read
 	size, err := f.size()
-	if err != nil || size > maxLineage {
-		return Lineage{}
+	if err != nil {
+		return nil, err
+	}
+	if size > limit {
+		return nil, nil
 	}
 	b := make([]byte, size)
 	if n, err := f.ReadAt(b, 0); n < len(b) {
 		_ = err // as good as damaged
-		return Lineage{}
+		return nil, nil
 	}
-	l, _ := parseLineage(b)
-	return l
+	return b, nil
 }
 
 // Lineage is what SaveLineage stored last, by an earlier process too.
@@ -138,70 +161,28 @@ func (j *Journal) SaveLineage(ctx context.Context, l Lineage) error {
 }
 
 func writeLineage(files filesystem, l Lineage) error {
-	if err := files.remove(lineageNew); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	return replaceFile(files, lineageName, lineageNew, l.encode())
+}
+
+// replaceFile gives the file called name that content, wholly or not at all; beside
+// is the name under which it is written.
+func replaceFile(files filesystem, name, beside string, content []byte) error {
+	if err := files.remove(beside); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	f, err := files.create(lineageNew)
+	f, err := files.create(beside)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteAt(l.encode(), 0)
+	_, err = f.WriteAt(content, 0)
 	if err == nil {
 		err = f.sync()
 	}
 	if err = errors.Join(err, f.close()); err != nil {
 		return err
 	}
-	if err := files.rename(lineageNew, lineageName); err != nil {
+	if err := files.rename(beside, name); err != nil {
 		return err
 	}
 	return files.syncDir()
-}
-
-// Confirm marks the journal id below dir: it is to be replayed although its age or
-// its lineage speaks against it. Whoever opens it next finds that by Confirmed. The
-// error says that there is no such journal, or is of the system.
-func Confirm(dir, id string) error {
-	if _, ok := parseClientID(id); !ok {
-		return fmt.Errorf("journal: %q is not the name of a journal: it has 32 hexadecimal digits", id)
-	}
-	path := filepath.Join(dir, id)
-	if _, err := os.Stat(filepath.Join(path, progressName)); err != nil {
-		return fmt.Errorf("journal: there is no journal of this name: %w", err)
-	}
-	f, err := os.OpenFile(filepath.Join(path, confirmedName), os.O_WRONLY|os.O_CREATE, 0o600)
-	if err != nil {
-		return fmt.Errorf("journal: the confirmation could not be written: %w", err)
-	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("journal: the confirmation could not be written: %w", err)
-	}
-	return syncDir(path)
-}
-
-// IsConfirmed reports whether the journal id below dir bears the mark of Confirm.
-func IsConfirmed(dir, id string) bool {
-	_, err := os.Stat(filepath.Join(dir, id, confirmedName))
-	return err == nil
-}
-
-// Confirmed reports whether the journal bears the mark of Confirm.
-func (j *Journal) Confirmed() bool {
-	f, err := j.fs.open(confirmedName)
-	if err != nil {
-		return false
-	}
-	return f.close() == nil
-}
-
-// Unconfirm takes the mark of Confirm away: what it was given for has been replayed,
-// and what is written from now on is judged anew.
-func (j *Journal) Unconfirm(ctx context.Context) error {
-	return j.call(ctx, func() error {
-		err := j.fs.remove(confirmedName)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		return err
-	})
 }

@@ -106,42 +106,6 @@ func TestDamagedLineageCountsAsNone(t *testing.T) {
 	}
 }
 
-func TestConfirm(t *testing.T) {
-	ctx := context.Background()
-	dir := t.TempDir()
-	name := left(t, Options{Dir: dir}, time.Now())
-	if err := Confirm(dir, "../"+name); err == nil {
-		t.Error("a path was taken for a name")
-	}
-	if err := Confirm(dir, "0123456789abcdef0123456789abcdef"); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("a journal that is not there: %v", err)
-	}
-	if IsConfirmed(dir, name) {
-		t.Error("confirmed by itself")
-	}
-	for range 2 {
-		if err := Confirm(dir, name); err != nil {
-			t.Fatal(err)
-		}
-	}
-	j, _, err := Adopt(Options{Dir: dir}, name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !IsConfirmed(dir, name) || !j.Confirmed() {
-		t.Error("the mark is not seen")
-	}
-	for range 2 {
-		if err := j.Unconfirm(ctx); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if IsConfirmed(dir, name) || j.Confirmed() {
-		t.Error("the mark is still there")
-	}
-	mustClose(t, j)
-}
-
 func TestAdopt(t *testing.T) {
 	dir := t.TempDir()
 	at := time.UnixMilli(1_700_000_000_000)

@@ -17,6 +17,9 @@ func lockFile(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := shareWithOwner(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
 	for {
 		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if !errors.Is(err, syscall.EINTR) {

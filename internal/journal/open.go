@@ -15,8 +15,8 @@ const lockName = "LOCK"
 type Skipped struct {
 	// Name of the subdirectory.
 	Name string
-	// Err says why: ErrNewerFormat, ErrOtherTarget, ErrUnusable, or what the
-	// operating system said.
+	// Err says why: ErrNewerFormat, ErrUnusable, what Options.Admit said, or what
+	// the operating system said.
 	Err error
 }
 
@@ -38,15 +38,17 @@ type Recovery struct {
 	// be when the rest of them is trimmed.
 	Damaged []string
 	// Skipped are the other directories that could not be used. Those that
-	// other processes hold are not among them. Under the journal's own name:
-	// dead letters that could not be read and are kept as they are.
+	// other processes hold, and those of other targets, are not among them. Under
+	// the journal's own name: dead letters that could not be read and are kept as
+	// they are.
 	Skipped []Skipped
 }
 
 // Open opens a journal: in memory without Dir, else in a subdirectory of Dir.
 // It takes over one that no process holds, preferring one with records, else it
-// makes a new one; where the disk has no room for that, one that has failed and makes
-// its directory when Resume finds room. What is damaged, of a newer format or made for another
+// makes a new one. Where the disk has no room for that, or the process may open no
+// more files, it opens one that has failed, which makes its directory when Resume
+// finds what it needs. What is damaged, of a newer format or made for another
 // target never makes Open fail; the Recovery tells. Errors: invalid options, or
 // Dir can't be used.
 func Open(o Options) (*Journal, *Recovery, error) {
@@ -57,25 +59,22 @@ func Open(o Options) (*Journal, *Recovery, error) {
 	if o.Dir == "" {
 		return openMemory(o)
 	}
-	if err := makeDir(o.Dir); err != nil {
-		return nil, nil, fmt.Errorf("journal: the directory can't be used, name one that this process may write: %w", err)
-	}
 	rec := new(Recovery)
+	if err := makeDir(o.Dir); err != nil {
+		return openLate(o, rec, "can't be used, name one that this process may write", err)
+	}
 	names, err := candidates(o.Dir)
 	if err != nil {
-		return nil, nil, fmt.Errorf("journal: the directory can't be read, name one that this process may use: %w", err)
+		return openLate(o, rec, "can't be read, name one that this process may use", err)
 	}
 	for _, name := range names {
-		j, err := takeOver(o, name, rec)
-		if err == nil {
-			if err = o.admit(j, rec); err == nil {
-				return j, rec, nil
-			}
-			rec = &Recovery{Skipped: rec.Skipped}
-			err = errors.Join(err, j.Close())
+		j, err := o.inherit(name, &rec)
+		if j != nil {
+			return j, rec, nil
 		}
-		if !isTaken(err) {
-			rec.Skipped = append(rec.Skipped, Skipped{Name: name, Err: err})
+		if isOutOfFiles(err) {
+			// A new directory would need as many, and stay behind at each such start.
+			return openLate(o, rec, "can't be used", err)
 		}
 	}
 	rec.Fresh = true
@@ -83,18 +82,37 @@ func Open(o Options) (*Journal, *Recovery, error) {
 	// it is locked, which then is its rightful owner.
 	for range 100 {
 		name, err := makeClientDir(o)
-		if IsPassing(err) {
-			return openLate(o, err), rec, nil
-		}
 		if err != nil {
-			return nil, nil, fmt.Errorf("journal: the directory can't be used, name one that this process may write: %w", err)
+			return openLate(o, rec, "can't be used, name one that this process may write", err)
 		}
 		j, err := takeOver(o, name, rec)
-		if !isTaken(err) {
-			return j, rec, err
+		switch {
+		case err == nil:
+			return j, rec, nil
+		case !isTaken(err):
+			return openLate(o, rec, "can't be used, although it could be made", err)
 		}
 	}
 	return nil, nil, errors.New("journal: other processes took every directory that was made, try again")
+}
+
+// inherit takes over the journal called name, if it is free, of the target, whole and
+// admitted; else j is nil, and rec tells what there is to tell.
+func (o Options) inherit(name string, rec **Recovery) (j *Journal, err error) {
+	if !belongs(o, name) {
+		return nil, nil // and its lock is not touched
+	}
+	if j, err = takeOver(o, name, *rec); err == nil {
+		if err = o.admit(j, *rec); err == nil {
+			return j, nil
+		}
+		*rec = &Recovery{Skipped: (*rec).Skipped}
+		err = errors.Join(err, j.Close())
+	}
+	if !isTaken(err) && !errors.Is(err, ErrOtherTarget) {
+		(*rec).Skipped = append((*rec).Skipped, Skipped{Name: name, Err: err})
+	}
+	return nil, err
 }
 
 // isTaken reports whether another process has the directory, or had it and removed it.
@@ -190,7 +208,7 @@ func isIdle(path string, before time.Time) bool {
 	}
 	for _, e := range entries {
 		switch e.Name() {
-		case lockName, lineageName, lineageNew, confirmedName:
+		case lockName, lineageName, lineageNew, confirmedName, confirmedNew:
 		case progressName:
 			if st, err := e.Info(); err != nil || !st.ModTime().Before(before) {
 				return false
@@ -239,7 +257,10 @@ func makeDir(path string) error {
 	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return syncDir(parent)
+	if err := syncDir(parent); err != nil {
+		return errors.Join(err, os.Remove(path)) // else a later attempt would take it for lasting
+	}
+	return nil
 }
 
 // candidates lists the journals below dir, those with records first.
@@ -283,27 +304,18 @@ func makeClientDir(o Options) (name string, err error) {
 	return id.String(), makeDirOf(o, id)
 }
 
-// makeDirOf is makeClientDir for a given id.
+// makeDirOf is makeClientDir for a given id. What an attempt before it left behind,
+// without its name yet, goes.
 func makeDirOf(o Options, id ClientID) error {
 	name := id.String()
 	tmp := filepath.Join(o.Dir, ".new-"+name)
+	if err := os.RemoveAll(tmp); err != nil {
+		return err
+	}
 	if err := os.Mkdir(tmp, 0o700); err != nil {
 		return err
 	}
-	f, err := dirFS(tmp).create(progressName)
-	if err == nil {
-		first := slot{client: id, target: targetHash(o.Target)}
-		b := make([]byte, slotSpacing+slotSize)
-		copy(b, first.encode())
-		copy(b[slotSpacing:], first.encode())
-		if _, err = f.WriteAt(b, 0); err == nil {
-			err = f.sync()
-		}
-		err = errors.Join(err, f.close())
-	}
-	if err == nil {
-		err = syncDir(tmp)
-	}
+	err := fillDir(dirFS(tmp), slot{client: id, target: targetHash(o.Target)})
 	if err == nil {
 		err = os.Rename(tmp, filepath.Join(o.Dir, name))
 	}
@@ -311,6 +323,32 @@ func makeDirOf(o Options, id ClientID) error {
 		return syncDir(o.Dir)
 	}
 	return errors.Join(err, os.RemoveAll(tmp))
+}
+
+// fillDir makes the files that every journal has: it never has to find room for them
+// once others can see it.
+func fillDir(files dirFS, first slot) error {
+	lock, err := files.create(lockName)
+	if err != nil {
+		return err
+	}
+	if err := lock.close(); err != nil {
+		return err
+	}
+	f, err := files.create(progressName)
+	if err != nil {
+		return err
+	}
+	b := make([]byte, slotSpacing+slotSize)
+	copy(b, first.encode())
+	copy(b[slotSpacing:], first.encode())
+	if _, err = f.WriteAt(b, 0); err == nil {
+		err = f.sync()
+	}
+	if err = errors.Join(err, f.close()); err != nil {
+		return err
+	}
+	return files.syncDir()
 }
 
 // takeOver locks the directory and recovers the journal in it. When it fails it
@@ -331,9 +369,12 @@ func takeOver(o Options, name string, rec *Recovery) (_ *Journal, err error) {
 		}
 		return nil, errors.Join(err, lock.Close())
 	}
-	j.lineage = readLineage(j.fs)
 	if found.Entries > 0 {
 		found.Newest = j.newest(found.Oldest)
+	} else {
+		// A mark of Confirm was for what is gone. One that stays says nothing either: it
+		// ends with the sequence that it was given for.
+		_ = j.dropMark()
 	}
 	*rec = *found
 	go j.run()

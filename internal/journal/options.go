@@ -72,9 +72,12 @@ type Options struct {
 	Fsync Fsync
 
 	// MaxBytes bounds the bytes of the records that are not trimmed yet, with
-	// their framing. Beyond it Append returns ErrFull. The files can be larger
-	// by one segment, and by the dead letters, which do not count. Default
-	// DefaultMaxBytes, without Dir DefaultMaxMemoryBytes; -1: no bound.
+	// their framing. Beyond it Append returns ErrFull. It is no bound for the disk:
+	// the files can be larger by one segment (SegmentBytes, as disk is given back by
+	// the segment, and up to 1 MiB that is allocated ahead), by the dead letters, for
+	// which there is no bound, by the ledger (64 MiB), and by what is kept as
+	// damaged. Default DefaultMaxBytes, without Dir DefaultMaxMemoryBytes; -1: no
+	// bound.
 	MaxBytes int64
 
 	// MaxEntries bounds the records that are not trimmed yet. Default

@@ -50,6 +50,12 @@ func (j *Journal) recover(o Options, rec *Recovery) error {
 	if err := j.recoverDead(rec); err != nil {
 		return err
 	}
+	if err := j.recoverLedger(names); err != nil {
+		return err
+	}
+	if j.lineage, err = readLineage(j.fs); err != nil {
+		return err
+	}
 	j.adopt(segments, rec)
 	if len(segments) > 0 {
 		if err := j.vouch(segments[len(segments)-1], zeros); err != nil {
@@ -267,23 +273,31 @@ func (j *Journal) scanSegment(seg *segment, limit uint64) (sc *scanner, lost uin
 	}
 }
 
-// recoverDead reads which records are kept as dead letters.
+// recoverDead reads which records are kept as dead letters. The error is the
+// system's, or wraps ErrNewerFormat: a letter that can't be read keeps its record
+// from being executed all the same, so the directory is left to a later attempt.
 func (j *Journal) recoverDead(rec *Recovery) error {
 	all := make(map[uint64]struct{})
-	next, err := scanDead(j.fs, j.id, func(d DeadLetter) bool {
+	scan := scanDead(j.fs, j.id, func(d DeadLetter) bool {
 		all[d.Seq] = struct{}{}
 		if d.Seq > j.trimmed {
 			j.dead[d.Seq] = struct{}{}
 		}
 		return true
 	})
-	if errors.Is(err, ErrNewerFormat) {
-		return err
+	if false {
+		return scan.failed
 	}
-	if err != nil {
-		rec.Skipped = append(rec.Skipped, Skipped{Name: j.id.String(), Err: err})
+	if errors.Is(scan.damaged, ErrNewerFormat) {
+		return scan.damaged
 	}
-	j.w.deadNext = max(next, 1)
+	// For those that are damaged there is the ledger.
+	for _, err := range []error{scan.damaged, scan.torn} {
+		if err != nil {
+			rec.Skipped = append(rec.Skipped, Skipped{Name: j.id.String(), Err: err})
+		}
+	}
+	j.w.deadNext = scan.next
 	// A process that was killed may have left the newest letter unsynced. A replay
 	// passes over its record from now on, so it must stay.
 	if f, err := j.fs.openRW(fileName(j.w.deadNext-1, suffixDead)); err == nil {
@@ -304,7 +318,7 @@ func (j *Journal) adopt(segments []*segment, rec *Recovery) {
 		j.segments = append(j.segments, seg)
 	}
 	j.last = max(j.last, j.trimmed)
-	j.readable = j.last
+	j.readable, j.found = j.last, j.last
 	j.next = max(j.next, j.last+1)
 	j.recountLocked()
 	rec.Entries, rec.Lost = j.entries, j.counts.lost

@@ -29,6 +29,9 @@ func (j *Journal) trim(seq uint64) error {
 				delete(j.dead, s)
 			}
 		}
+		for len(j.ended) > 0 && j.ended[0].to <= seq {
+			j.ended = j.ended[1:]
+		}
 	}
 	seg := j.w.segment
 	sealActive := seg != nil && seg.last >= seg.base && seg.last <= j.trimmed
@@ -41,6 +44,7 @@ func (j *Journal) trim(seq uint64) error {
 	j.unsaved = j.unsaved || keep > 0
 	j.segments = j.segments[keep:]
 	j.recountLocked()
+	drained := j.entries == 0
 	j.mu.Unlock()
 
 	if sealActive {
@@ -56,6 +60,9 @@ func (j *Journal) trim(seq uint64) error {
 	}
 	err := j.removeDoomed()
 	j.prune()
+	if drained {
+		_ = j.dropMark() // what it was given for is gone; it would be void if it stayed
+	}
 	return err
 }
 
@@ -270,7 +277,7 @@ func (j *Journal) post(do func() error) {
 	j.signal()
 }
 
-// recoverKept notes what an earlier process kept, and prunes it. Files of which
+// recoverKept notes what an earlier process kept, and prunes it and the ledger. Files of which
 // the names say that they were kept in the future are kept from now.
 func (j *Journal) recoverKept(names []string) {
 	now := time.Now()
@@ -286,7 +293,6 @@ func (j *Journal) recoverKept(names []string) {
 		}
 	}
 	j.w.keeping.files = append(found, j.w.keeping.files...)
-	j.recoverLedger(names)
 	j.prune()
 }
 

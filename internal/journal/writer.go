@@ -319,7 +319,8 @@ func (j *Journal) syncActive() error {
 func (j *Journal) shutdown() {
 	err := j.syncActive()
 	j.seal()
-	err = errors.Join(err, j.saveProgress(true), j.stopKeeping())
+	j.w.ledger.retry = time.Time{} // there is no later
+	err = errors.Join(err, j.saveProgress(true), j.lastFates(), j.stopKeeping())
 	for _, f := range []file{j.w.dead, j.w.progress} {
 		if f != nil {
 			err = errors.Join(err, f.close())

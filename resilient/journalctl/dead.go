@@ -1,12 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 
-	"github.com/holdfast-cache/holdfast/internal/entry"
+	"github.com/holdfast-cache/holdfast/internal/backlog"
 	"github.com/holdfast-cache/holdfast/internal/journal"
 	"github.com/holdfast-cache/holdfast/internal/replay"
 	"github.com/holdfast-cache/holdfast/internal/resp"
@@ -163,11 +164,15 @@ func (m *mender) mend(w *write) error {
 	if err := m.connect(w.DB); err != nil {
 		return err
 	}
-	fm := formOf(w, m.app.now().Add(m.node.ahead))
-	if fm.kind == formUseless { // that is what is being overruled
-		fm = form{formWrite, w.entry.Write}
+	form := backlog.FormOf(w.record, m.app.now().Add(m.node.ahead))
+	switch form.Kind {
+	case backlog.KindUseless: // that is what is being overruled
+		form.Commands = w.encoded
+	case backlog.KindUnreadable:
+		return keep("it can't be read")
+	case backlog.KindWrite, backlog.KindRestore, backlog.KindExpired:
 	}
-	why, err := m.deliver(w, fm.commands)
+	why, err := m.deliver(w, form.Commands)
 	switch {
 	case err != nil:
 		return err
@@ -178,7 +183,7 @@ func (m *mender) mend(w *write) error {
 		From: w.Seq, To: w.Seq, Outcome: journal.OutcomeReplayed, Mended: true,
 		RunID: m.node.runID, ReplID: m.node.replID,
 	}
-	if fm.kind == formExpired {
+	if form.Kind == backlog.KindExpired {
 		fate.Outcome = journal.OutcomeExpired
 	}
 	m.settled = append(m.settled, w.Seq)
@@ -191,7 +196,7 @@ const markTTL = replay.DefaultFenceTTL
 // deliver executes the commands and sets the mark, at once, unless the mark is
 // there. why is a refusal of the server; nothing of the letter was applied then,
 // unless it says otherwise.
-func (m *mender) deliver(w *write, commands []byte) (why string, err error) {
+func (m *mender) deliver(w *write, commands [][]byte) (why string, err error) {
 	mark := fmt.Sprintf("%s:dead:%d", replay.FenceKey(m.journal.ID().String()), w.Seq)
 	b := resp.AppendCommandStrings(nil, "WATCH", mark)
 	values, err := m.server.send(resp.AppendCommandStrings(b, "EXISTS", mark), 2)
@@ -204,11 +209,8 @@ func (m *mender) deliver(w *write, commands []byte) (why string, err error) {
 	if values[1].Int == 1 {
 		return "", nil // sent before; the answer was lost
 	}
-	n := 0
-	if err := entry.EachCommand(commands, func([]byte, [][]byte) error { n++; return nil }); err != nil {
-		return "it can't be read", nil
-	}
-	b = append(resp.AppendCommandStrings(nil, "MULTI"), commands...)
+	n := len(commands)
+	b = append(resp.AppendCommandStrings(nil, "MULTI"), bytes.Join(commands, nil)...)
 	b = resp.AppendCommandStrings(b, "SET", mark, "1", "PX", fmt.Sprint(int64(markTTL/time.Millisecond)))
 	if values, err = m.server.send(resp.AppendCommandStrings(b, "EXEC"), n+3); err != nil {
 		return "", fmt.Errorf("the server's answer was lost; run it again, and it finds out: %w", err)

@@ -18,7 +18,12 @@ func (a *app) confirm(args []string) error {
 		return err
 	}
 	path = filepath.Clean(path)
-	if err := journal.Confirm(filepath.Dir(path), filepath.Base(path)); err != nil {
+	err = journal.Confirm(filepath.Dir(path), filepath.Base(path))
+	if errors.Is(err, journal.ErrNothingWaits) {
+		fmt.Fprintln(a.err, err)
+		return errFound
+	}
+	if err != nil {
 		return err
 	}
 	if f.json {
@@ -106,7 +111,9 @@ func countDiscards(v *journal.View, c *filter, dead bool) (n int, err error) {
 }
 
 // discardWaiting ends writes that wait: all of them by trimming, chosen ones as
-// dead letters, which the replay passes over and discard --dead clears away.
+// dead letters, which the replay passes over and discard --dead clears away. Of what the
+// ledger calls discarded nothing is executed any more, so it does not matter where a
+// crash comes in between: the trim has the ledger synced before it counts.
 func (a *app) discardWaiting(j *journal.Journal, path string, c *filter) (n int, err error) {
 	v, err := journal.NewView(path)
 	if err != nil {

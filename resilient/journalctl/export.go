@@ -2,12 +2,13 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"strconv"
 	"time"
 
-	"github.com/holdfast-cache/holdfast/internal/entry"
+	"github.com/holdfast-cache/holdfast/internal/backlog"
 	"github.com/holdfast-cache/holdfast/internal/journal"
 	"github.com/holdfast-cache/holdfast/internal/resp"
 )
@@ -84,9 +85,9 @@ type exporter struct {
 }
 
 func (e *exporter) write(w *write) error {
-	commands := w.entry.Write
-	if w.err == nil && !e.asIs {
-		commands = formOf(w, e.now).commands
+	commands := w.encoded
+	if !e.asIs {
+		commands = backlog.FormOf(w.record, e.now).Commands
 	}
 	if w.err != nil || len(commands) == 0 {
 		e.left++
@@ -97,16 +98,11 @@ func (e *exporter) write(w *write) error {
 		e.db = w.DB
 		e.buf = resp.AppendCommandStrings(e.buf, "SELECT", strconv.Itoa(w.DB))
 	}
-	count := 0
-	if err := entry.EachCommand(commands, func([]byte, [][]byte) error { count++; return nil }); err != nil {
-		e.left++
-		return nil
-	}
-	if count > 1 {
+	if len(commands) > 1 {
 		e.buf = resp.AppendCommandStrings(e.buf, "MULTI")
 	}
-	e.buf = append(e.buf, commands...)
-	if count > 1 {
+	e.buf = append(e.buf, bytes.Join(commands, nil)...)
+	if len(commands) > 1 {
 		e.buf = resp.AppendCommandStrings(e.buf, "EXEC")
 	}
 	_, err := e.out.Write(e.buf)

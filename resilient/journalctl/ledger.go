@@ -1,9 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"sort"
 	"strings"
 
 	"github.com/holdfast-cache/holdfast/internal/journal"
@@ -127,12 +130,9 @@ func (l *lookup) writes(v *journal.View) error {
 	}); err != nil {
 		fmt.Fprintf(l.app.err, "part of the ledger can't be read: %v\n", err)
 	}
-	low, high := uint64(0), uint64(0) // of the writes that were there
+	var there ranges // of the writes whose bytes are there
 	err := eachWrite(v, true, func(w *write) error {
-		if low == 0 || w.Seq < low {
-			low = w.Seq
-		}
-		high = max(high, w.Seq)
+		there.add(w.Seq, w.Seq)
 		if !l.filter.pass(w) {
 			return nil
 		}
@@ -142,11 +142,9 @@ func (l *lookup) writes(v *journal.View) error {
 	if err != nil || l.filter.content() {
 		return err
 	}
-	for _, f := range all { // the bytes of these are gone
-		if f.To >= low && low > 0 {
-			f.To = low - 1
-		}
-		if f.From > f.To || !l.overlaps(f) || l.only != "" && l.only != f.Outcome.String() {
+	there.join()
+	for _, f := range goneOf(all, &fates, there) {
+		if !l.overlaps(f) || l.only != "" && l.only != f.Outcome.String() {
 			continue
 		}
 		if err := l.gone(v, f); err != nil {
@@ -154,6 +152,76 @@ func (l *lookup) writes(v *journal.View) error {
 		}
 	}
 	return nil
+}
+
+// goneOf is what the ledger says of writes whose bytes are gone: its entries without
+// those that are there, and without those for which another entry counts.
+func goneOf(all []journal.Fate, fates *journal.FateIndex, there ranges) (found []journal.Fate) {
+	told := slices.Clone(there)
+	for _, f := range all {
+		if !f.Plain() {
+			told.add(f.From, f.To)
+		}
+	}
+	told.join()
+	single := make(map[uint64]bool) // an entry can stand there twice
+	for _, f := range all {
+		others := told
+		if !f.Plain() {
+			others = there
+		}
+		if f.From == f.To && !f.Plain() {
+			if counts, _ := fates.Lookup(f.From); counts != f || single[f.From] {
+				continue
+			}
+			single[f.From] = true
+		}
+		for _, r := range others.without(f.From, f.To) {
+			f.From, f.To = r.from, r.to
+			found = append(found, f)
+		}
+	}
+	return found
+}
+
+// ranges is a set of sequences: after join, ascending and apart.
+type ranges []seqRange
+
+// add adds the sequences from to to, which is cheap where they follow on.
+func (s *ranges) add(from, to uint64) {
+	if n := len(*s); n > 0 && (*s)[n-1].to+1 == from {
+		(*s)[n-1].to = to
+		return
+	}
+	*s = append(*s, seqRange{from, to})
+}
+
+func (s *ranges) join() {
+	slices.SortFunc(*s, func(a, b seqRange) int { return cmp.Compare(a.from, b.from) })
+	joined := (*s)[:0]
+	for _, r := range *s {
+		if n := len(joined); n > 0 && r.from <= joined[n-1].to+1 {
+			joined[n-1].to = max(joined[n-1].to, r.to)
+			continue
+		}
+		joined = append(joined, r)
+	}
+	*s = joined
+}
+
+// without is what of the sequences from to to is not in s, which is joined.
+func (s ranges) without(from, to uint64) (left ranges) {
+	i := sort.Search(len(s), func(i int) bool { return s[i].to >= from })
+	for ; i < len(s) && s[i].from <= to; i++ {
+		if from < s[i].from {
+			left = append(left, seqRange{from, s[i].from - 1})
+		}
+		from = s[i].to + 1
+	}
+	if from <= to {
+		left = append(left, seqRange{from, to})
+	}
+	return left
 }
 
 var ledgerHead = []string{"JOURNAL", "SEQ", "ACCEPTED", "COMMANDS", "KEYS", "FATE", "WHEN", "PRIMARY", "DETAIL"}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/holdfast-cache/holdfast/internal/backlog"
 	"github.com/holdfast-cache/holdfast/internal/journal"
 )
 
@@ -195,6 +196,17 @@ func (a *app) notes(w *write, values bool) string {
 	}
 	if w.entry.Useful != 0 {
 		notes = append(notes, "useful until "+a.clock(time.UnixMilli(w.entry.Useful)))
+	}
+	if w.Status == journal.StatusPending {
+		switch backlog.FormOf(w.record, a.now()).Kind {
+		case backlog.KindRestore:
+			notes = append(notes, "by now the state it left is sent")
+		case backlog.KindExpired:
+			notes = append(notes, "expired by now")
+		case backlog.KindUseless:
+			notes = append(notes, "of no use by now")
+		case backlog.KindWrite, backlog.KindUnreadable:
+		}
 	}
 	if values {
 		notes = append(notes, w.line())

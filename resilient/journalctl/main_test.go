@@ -310,13 +310,33 @@ func TestDiscard(t *testing.T) {
 func TestConfirm(t *testing.T) {
 	dir := t.TempDir()
 	j := incident(t, dir)
+	id := j.ID().String()
 	must(t, j.Close())
-	invoke(nil, "confirm", dir, j.ID().String()).want(t, exitFine)
-	if !journal.IsConfirmed(dir, j.ID().String()) {
+	invoke(nil, "confirm", dir, id).want(t, exitFine)
+	if !journal.IsConfirmed(dir, id) {
 		t.Fatal("the mark is not there")
 	}
 	if r := invoke(nil, "ls", dir).want(t, exitFine); !strings.Contains(r.out, "confirmed") {
 		t.Fatalf("ls: %s", r.out)
 	}
-	invoke(nil, "confirm", filepath.Join(dir, j.ID().String())).want(t, exitFine)
+	invoke(nil, "confirm", filepath.Join(dir, id)).want(t, exitFine)
+
+	// The mark goes with what it was given for.
+	invoke(nil, "discard", "--yes", "--key", "queue", dir, id).want(t, exitFine)
+	if !journal.IsConfirmed(dir, id) {
+		t.Error("some were discarded, and the others are not confirmed any more")
+	}
+	invoke(nil, "discard", "--yes", dir, id).want(t, exitFine)
+	if r := invoke(nil, "ls", dir).want(t, exitFine); !strings.Contains(r.out, "idle") {
+		t.Errorf("ls: %s", r.out)
+	}
+	if r := invoke(nil, "confirm", dir, id).want(t, exitFound); !strings.Contains(r.err, "nothing waits") {
+		t.Errorf("confirm: %s", r.err)
+	}
+	j = openJournal(t, dir) // the next process takes the idle directory
+	put(t, j, time.Now(), 0, entry.Entry{Write: cmd("SET", "new", "write")})
+	must(t, j.Close())
+	if j = openJournal(t, dir); j.ID().String() != id || j.Stats().Entries != 1 || j.Confirmed() {
+		t.Errorf("%d entries of a later process, confirmed: %v", j.Stats().Entries, j.Confirmed())
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -157,6 +158,28 @@ func TestReplayTo(t *testing.T) {
 	realTime("verify", dir).want(t, exitFine)
 }
 
+// What can't be read is set aside and never sent, as the client does: also where its
+// bytes happen to be a command.
+func TestReplayToSetsAside(t *testing.T) {
+	dir := t.TempDir()
+	j := openJournal(t, dir)
+	ticket, err := j.Append(journal.Record{At: time.Now(), Meta: []byte{0xff}, Body: cmd("SET", "newer", "x")})
+	must(t, err)
+	must(t, ticket.Wait(bg))
+	put(t, j, time.Now(), 0, entry.Entry{Write: cmd("SET", "plain", "x")})
+	must(t, j.Close())
+	g := redistest.StartT(t, redistest.Options{})
+	r := realTime("replay", "--json", "--to", g.Node(0).Addr(), dir).want(t, exitFound)
+	var report replayJSON
+	must(t, json.Unmarshal([]byte(r.out), &report))
+	if report.Replayed != 1 || report.DeadLettered != 1 || report.Waiting != 0 {
+		t.Errorf("report: %+v", report)
+	}
+	if got := g.Node(0).Client().MGet(bg, "newer", "plain").Val(); fmt.Sprint(got) != "[<nil> x]" {
+		t.Errorf("in Redis: %v", got)
+	}
+}
+
 // A letter whose answer was lost is not applied again: the mark tells.
 func TestDeadLetterIsAppliedOnce(t *testing.T) {
 	dir := t.TempDir()
@@ -205,6 +228,39 @@ func TestReplayToTheWrongServer(t *testing.T) {
 	must(t, err)
 	if v[0].Entries != 14 || v[0].Live {
 		t.Errorf("%d writes wait, live: %v", v[0].Entries, v[0].Live)
+	}
+}
+
+// What was discarded is not executed: not when its letter was damaged, and not when a
+// crash came between the ledger and the trim.
+func TestDiscardedIsNotExecuted(t *testing.T) {
+	dir := t.TempDir()
+	j := openJournal(t, dir)
+	id := j.ID().String()
+	for _, key := range []string{"a", "ended", "ended", "b"} {
+		put(t, j, time.Now(), 0, entry.Entry{Write: cmd("INCR", key)})
+	}
+	must(t, j.Close())
+	realTime("discard", "--yes", "--seq", "2", dir, id).want(t, exitFine)
+	letters, err := filepath.Glob(filepath.Join(dir, id, "*.dead"))
+	must(t, err)
+	b, err := os.ReadFile(letters[0])
+	must(t, err)
+	b[len(b)-3] ^= 1
+	must(t, os.WriteFile(letters[0], b, 0o600))
+	j = openJournal(t, dir)
+	must(t, j.Record(journal.Fate{From: 3, To: 3, Outcome: journal.OutcomeDiscarded}), j.Close())
+
+	g := redistest.StartT(t, redistest.Options{})
+	realTime("verify", dir).want(t, exitFound)
+	realTime("replay", "--to", g.Node(0).Addr(), "--acks", "-1", dir).want(t, exitFine)
+	c := g.Node(0).Client()
+	if a, b, ended := c.Get(bg, "a").Val(), c.Get(bg, "b").Val(), c.Exists(bg, "ended").Val(); a != "1" || b != "1" || ended != 0 {
+		t.Errorf("a is %q, b is %q, and of what was discarded %d keys are there", a, b, ended)
+	}
+	r := realTime("ledger", "--outcome", "discarded", dir).want(t, exitFine)
+	if n := strings.Count(r.out, "\n"); n != 1+2 {
+		t.Errorf("in the ledger:\n%s", r.out)
 	}
 }
 

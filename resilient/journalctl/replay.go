@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/holdfast-cache/holdfast/internal/backlog"
 	"github.com/holdfast-cache/holdfast/internal/journal"
 	"github.com/holdfast-cache/holdfast/internal/replay"
 )
@@ -67,9 +68,9 @@ func (a *app) replay(args []string) (err error) {
 	return a.replayTo(f, path, t, *acks, *bound)
 }
 
-// plan is what a replay would do, by formOf.
+// plan is what a replay would do.
 type plan struct {
-	count      map[formKind]int
+	count      map[backlog.Kind]int
 	dead, left int
 	db         int
 	first      uint64
@@ -77,7 +78,7 @@ type plan struct {
 }
 
 func planOf(v *journal.View, now time.Time) (p plan, err error) {
-	p.count = make(map[formKind]int)
+	p.count = make(map[backlog.Kind]int)
 	p.db = -1
 	err = v.Records(func(r journal.Record, s journal.Status) bool {
 		switch s {
@@ -88,7 +89,7 @@ func planOf(v *journal.View, now time.Time) (p plan, err error) {
 				p.db, p.first = r.DB, r.Seq
 			}
 			p.last = r.Seq
-			p.count[formOf(readWrite(r), now).kind]++
+			p.count[backlog.FormOf(r, now).Kind]++
 			p.left++
 		case journal.StatusRetained:
 		}
@@ -130,8 +131,8 @@ func (a *app) dryRun(f *flags, path string, t *target, dead bool, seqs seqRange)
 	info := v.Info()
 	out := planJSON{
 		Journal: v.ID().String(), Live: info.Live, DB: p.db, First: p.first, Last: p.last, Dead: p.dead,
-		Send: p.count[formWrite], Restore: p.count[formRestore], Expired: p.count[formExpired],
-		Useless: p.count[formUseless], Unread: p.count[formUnreadable],
+		Send: p.count[backlog.KindWrite], Restore: p.count[backlog.KindRestore], Expired: p.count[backlog.KindExpired],
+		Useless: p.count[backlog.KindUseless], Unread: p.count[backlog.KindUnreadable],
 	}
 	if t.addr != "" {
 		if err := a.askPrimary(&out, info, t, p.db); err != nil {
@@ -215,7 +216,7 @@ type replayJSON struct {
 	Journal      string `json:"journal"`
 	Primary      string `json:"primary"`
 	Replayed     uint64 `json:"replayed"`
-	Expired      int    `json:"expired"`
+	Expired      uint64 `json:"expired"`
 	DeadLettered uint64 `json:"dead_lettered"`
 	Unconfirmed  uint64 `json:"unconfirmed"`
 	Waiting      int64  `json:"waiting"`
@@ -245,15 +246,16 @@ func (a *app) replayTo(f *flags, path string, t *target, acks int, bound time.Du
 	if err != nil {
 		return err
 	}
-	src := newSource(a.ctx, j, p.db, func() time.Time { return a.now().Add(n.ahead) })
-	defer func() { err = errors.Join(err, src.close()) }()
+	src := a.source(j, p.db, n.ahead)
+	defer func() { err = errors.Join(err, src.Close()) }()
 	stats, runErr := a.drain(j, src, t, n, replay.Options{ReplicaAcks: acks, AckBound: bound, DB: p.db})
 	if runErr == nil {
 		runErr = j.Unconfirm(a.ctx)
 	}
-	dead := stats.DeadLettered + uint64(src.counted(formUseless))
+	counts := src.Counts()
+	dead := stats.DeadLettered + counts.SetAside
 	out := replayJSON{
-		Journal: j.ID().String(), Primary: t.addr, Replayed: stats.Replayed, Expired: src.counted(formExpired),
+		Journal: j.ID().String(), Primary: t.addr, Replayed: stats.Replayed, Expired: counts.Expired,
 		DeadLettered: dead, Unconfirmed: stats.Unconfirmed, Waiting: j.Stats().Entries,
 	}
 	if err := a.report(f, out); err != nil {
@@ -279,8 +281,26 @@ func (a *app) report(f *flags, r replayJSON) error {
 	return nil
 }
 
+// source is the journal as the replay reads it: of one database, that of the
+// connection, and by the clock of the server, which is ahead of ours.
+func (a *app) source(j *journal.Journal, db int, ahead time.Duration) *backlog.Source {
+	return backlog.New(a.ctx, backlog.Options{
+		Journal: j,
+		Now:     func() time.Time { return a.now().Add(ahead) },
+		Check: func(r journal.Record) error {
+			if r.DB != db {
+				return fmt.Errorf("write %d is of database %d, those before it of %d: export it and send it by hand", r.Seq, r.DB, db)
+			}
+			return nil
+		},
+		Hooks: backlog.Hooks{
+			Problem: func(what string, err error) { fmt.Fprintf(a.err, "%s: %v\n", what, err) },
+		},
+	})
+}
+
 // drain runs the replay until nothing waits.
-func (a *app) drain(j *journal.Journal, src *source, t *target, n node, o replay.Options) (replay.Stats, error) {
+func (a *app) drain(j *journal.Journal, src *backlog.Source, t *target, n node, o replay.Options) (replay.Stats, error) {
 	if j.Stats().Last <= j.Stats().Trimmed {
 		return replay.Stats{}, nil
 	}
@@ -292,7 +312,7 @@ func (a *app) drain(j *journal.Journal, src *source, t *target, n node, o replay
 	o.Credentials = func(context.Context) (string, string, error) { return t.user, t.pass, nil }
 	o.Replicas = func() []string { return n.replicas }
 	o.Hooks = replay.Hooks{
-		Ready: func(r replay.Ready) { src.met(r.RunID) },
+		Ready: func(r replay.Ready) { src.Met(r.RunID) },
 		Gap: func(g replay.Gap) {
 			fmt.Fprintf(a.err, "a failover lost the writes %d to %d, which had been replayed and confirmed\n", g.From, g.To)
 		},

@@ -105,6 +105,8 @@ func state(r journal.FileReport) string {
 		return "unreadable"
 	case len(r.Damage) > 0:
 		return "DAMAGED"
+	case r.Torn > 0 && r.Kind == "dead":
+		return fmt.Sprintf("%d bytes at its end are no letter: cut short by a crash, or damaged", r.Torn)
 	case r.Torn > 0:
 		return fmt.Sprintf("fine; %d bytes of an unfinished write at its end", r.Torn)
 	case r.Void > 0:

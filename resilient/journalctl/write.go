@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"strconv"
@@ -22,23 +23,25 @@ type write struct {
 	Reason string         // of a dead letter
 	Bytes  int            // of the encoded commands
 
+	record   journal.Record
 	entry    entry.Entry
-	commands [][][]byte // the arguments of each command
+	encoded  [][]byte   // each command
+	commands [][][]byte // the arguments of each
 	keys     []string   // all of them, without repetitions
 	err      error      // it can't be read
 }
 
 // readWrite decodes a record; the write owns its bytes.
 func readWrite(r journal.Record) *write {
-	w := &write{Seq: r.Seq, At: r.At, DB: r.DB, Bytes: len(r.Body)}
-	meta, body := append([]byte(nil), r.Meta...), append([]byte(nil), r.Body...)
-	if w.entry, w.err = entry.Parse(meta, body); w.err != nil {
+	r.Meta, r.Body = bytes.Clone(r.Meta), bytes.Clone(r.Body)
+	w := &write{Seq: r.Seq, At: r.At, DB: r.DB, Bytes: len(r.Body), record: r}
+	if w.entry, w.err = entry.Parse(r.Meta, r.Body); w.err != nil {
 		return w
 	}
 	w.Bytes = len(w.entry.Write)
 	seen := make(map[string]bool)
-	w.err = entry.EachCommand(w.entry.Write, func(_ []byte, args [][]byte) error {
-		w.commands = append(w.commands, args)
+	w.err = entry.EachCommand(w.entry.Write, func(cmd []byte, args [][]byte) error {
+		w.encoded, w.commands = append(w.encoded, cmd), append(w.commands, args)
 		keys, err := keysOf(args)
 		if err != nil {
 			return nil // its keys can't be told; it is shown without

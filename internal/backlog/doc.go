@@ -1,0 +1,7 @@
+// Package backlog is a journal as a [replay.Source]: what is to be sent for an
+// entry at a time, what becomes a dead letter, and what is entered into the ledger.
+// The client replays its own journal and adopted ones through it, and the command
+// line those that an operator sends by hand, so that all of them do the same.
+//
+// FormOf makes the choice, and is pure; Source carries it out.
+package backlog
