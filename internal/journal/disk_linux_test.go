@@ -332,6 +332,20 @@ func TestStartWithFewFiles(t *testing.T) {
 	if snatched == 0 {
 		t.Error("no attempt stopped where another process could come between")
 	}
+	// However often a process starts so, it does not leave ever more behind.
+	dir := t.TempDir()
+	for range 5 {
+		few.leave(1)
+		j, _, err := Open(Options{Dir: dir})
+		few.giveBack(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustClose(t, j)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 1 {
+		t.Errorf("five starts left %d directories behind, %v", len(entries), err)
+	}
 }
 
 // TestDiskWithoutInodes: whatever file is the one too many, the journal opens, and makes

@@ -297,3 +297,18 @@ func TestEverySecSyncsInTheBackground(t *testing.T) {
 		}
 	})
 }
+
+// TestHalfMadeDirectoryIsMadeAgain: what an attempt left without a name is in no way.
+func TestHalfMadeDirectoryIsMadeAgain(t *testing.T) {
+	dir := t.TempDir()
+	id := ClientID{1}
+	if err := os.MkdirAll(filepath.Join(dir, ".new-"+id.String(), lockName), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := makeDirOf(Options{Dir: dir}, id); err != nil {
+		t.Fatal(err)
+	}
+	if j, rec := mustOpen(t, Options{Dir: dir}); j.ID() != id || rec.Fresh {
+		t.Errorf("%v was opened, want %v", j.ID(), id)
+	}
+}

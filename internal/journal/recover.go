@@ -285,7 +285,7 @@ func (j *Journal) recoverDead(rec *Recovery) error {
 		}
 		return true
 	})
-	if false {
+	if scan.failed != nil {
 		return scan.failed
 	}
 	if errors.Is(scan.damaged, ErrNewerFormat) {

@@ -26,6 +26,7 @@ func gone(t *testing.T, dir string) {
 	letter.Seq = 1
 	must(t, j.DeadLetter(bg, letter, "rejected: WRONGTYPE of another kind"),
 		j.Record(journal.Fate{From: 1, To: 1, Outcome: journal.OutcomeDeadLettered}),
+		j.Record(journal.Fate{From: 7, To: 7, Outcome: journal.OutcomeConflicted}), // and then found out better
 		j.Record(journal.Fate{From: 7, To: 7, Outcome: journal.OutcomeExpired}),
 		j.Record(journal.Fate{From: 1, To: 10, Outcome: journal.OutcomeReplayed}),
 		j.Trim(bg, 10), j.Close())
