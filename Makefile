@@ -57,6 +57,11 @@ crash: ## Run the crash and kill tests of PKG with the higher counts of a soak.
 soak: ## Run all tests of PKG with the higher counts of a soak (hours).
 	HOLDFAST_SOAK=1 $(RACE) test -race -count=1 -shuffle=on -timeout=6h $(TESTFLAGS) $(PKG)
 
+# Without the race detector, which makes everything several times slower: the table has times.
+.PHONY: scenarios
+scenarios: setup ## Play every way for Redis to lose its primary and write docs/scenarios.md (about two minutes).
+	$(GO) test -count=1 -timeout=$(TEST_TIMEOUT) -run '^TestScenario' $(TESTFLAGS) ./resilient -scenarios
+
 .PHONY: test-servers
 test-servers: ## Run the tests that depend on the server's version against SERVER=path of another redis-server.
 	@test -n "$(SERVER)" || { echo 'make test-servers: name a server program, as in SERVER=/opt/redis-8.0/redis-server' >&2; exit 2; }
