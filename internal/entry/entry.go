@@ -10,8 +10,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"time"
 
+	"github.com/holdfast-cache/holdfast/internal/basis"
 	"github.com/holdfast-cache/holdfast/internal/resp"
 )
 
@@ -26,8 +29,9 @@ import (
 //	27  4  length of the write, at least 1; the restoring commands follow it in Body
 //	31     fields, each: tag (1), length (2), bytes
 //
-// Fields stand in any order; of a tag that stands twice the last counts. A reader
-// passes over tags that it does not know, so that new ones need no new version.
+// Fields stand in any order; of a tag that stands twice the last counts, but for the
+// bases, which add up. A reader passes over tags that it does not know, so that new
+// ones need no new version.
 const (
 	version   = 1
 	fixedSize = 31
@@ -40,8 +44,12 @@ const (
 
 	tagShard = 1 // name of the shard
 	tagReply = 2 // digest of the promised reply, 8 bytes
-	tagBase  = 3 // digest of the base value, 8 bytes
+	// 3 was kept for one base, and has never been written.
 	tagTrace = 4 // W3C trace context: trace id (16), span id (8), flags (1)
+	tagBases = 5 // of keys: digest of the name (8) and basis (25), one after the other
+
+	baseSize = 8 + basis.Size
+	maxBases = math.MaxUint16 / baseSize // in one field
 )
 
 // MaxShardBytes is the most that the name of a shard may hold; AppendMeta leaves
@@ -49,8 +57,8 @@ const (
 const MaxShardBytes = 1024
 
 // MetaSize is the size of a buffer in which the Meta of an entry without a shard
-// name has room.
-const MetaSize = fixedSize + 2*(fieldHead+8) + fieldHead + len(Trace{})
+// name, and with one base at most, has room.
+const MetaSize = fixedSize + fieldHead + 8 + fieldHead + baseSize + fieldHead + len(Trace{})
 
 var (
 	// ErrMalformed says that the bytes are not an entry.
@@ -96,6 +104,12 @@ func (c Class) String() string {
 // and its flags (1). The zero value is none.
 type Trace [25]byte
 
+// Base is what one key of a write held before it.
+type Base struct {
+	Name uint64 // basis.Name of the key
+	basis.Basis
+}
+
 // Entry is one deferred write.
 type Entry struct {
 	// Repeatable: executing it twice in a row is as executing it once.
@@ -118,9 +132,12 @@ type Entry struct {
 
 	// Shard names the shard; empty where a client has one only.
 	Shard []byte
-	// Reply is the Digest of the reply that the caller got, Base that of the value
-	// which the write was based on; 0: not kept.
-	Reply, Base uint64
+	// Reply is the sum of a resp.Digest of what the caller was answered, for the
+	// commands in Write, one after the other; 0: not kept.
+	Reply uint64
+	// Bases are what keys held that had no deferred write before this one; kept only
+	// where a replay is to look for conflicts.
+	Bases []Base
 	// Trace is the caller's span.
 	Trace Trace
 
@@ -158,7 +175,12 @@ func (e *Entry) AppendMeta(dst []byte) []byte {
 		dst = append(appendHead(dst, tagShard, n), e.Shard...)
 	}
 	dst = appendDigest(dst, tagReply, e.Reply)
-	dst = appendDigest(dst, tagBase, e.Base)
+	for bases := range slices.Chunk(e.Bases, maxBases) {
+		dst = appendHead(dst, tagBases, len(bases)*baseSize)
+		for i := range bases {
+			dst = bases[i].Append(binary.LittleEndian.AppendUint64(dst, bases[i].Name))
+		}
+	}
 	if e.Trace != (Trace{}) {
 		dst = append(appendHead(dst, tagTrace, len(e.Trace)), e.Trace[:]...)
 	}
@@ -187,32 +209,37 @@ func (e *Entry) Body() []byte {
 // Parse reads what AppendMeta and Body made. The entry's bytes alias meta and
 // body. The error is ErrMalformed or ErrNewer.
 func Parse(meta, body []byte) (Entry, error) {
+	var e Entry
+	err := e.Decode(meta, body)
+	return e, err
+}
+
+// Decode is Parse into e, whatever that holds.
+func (e *Entry) Decode(meta, body []byte) error {
+	*e = Entry{}
 	if len(meta) == 0 {
-		return Entry{}, ErrMalformed
+		return ErrMalformed
 	}
 	if meta[0] > version {
-		return Entry{}, ErrNewer
+		return ErrNewer
 	}
 	if meta[0] == 0 || len(meta) < fixedSize {
-		return Entry{}, ErrMalformed
+		return ErrMalformed
 	}
 	n := int64(binary.LittleEndian.Uint32(meta[27:]))
 	if n == 0 || n > int64(len(body)) {
-		return Entry{}, ErrMalformed
+		return ErrMalformed
 	}
-	e := Entry{
-		Repeatable: meta[1]&flagRepeatable != 0,
-		Sets:       meta[1]&flagSets != 0,
-		Estimated:  meta[1]&flagEstimated != 0,
-		RESP3:      meta[1]&flagRESP3 != 0,
-		Class:      Class(meta[2]),
-		Lapses:     int64(binary.LittleEndian.Uint64(meta[3:])),
-		Until:      int64(binary.LittleEndian.Uint64(meta[11:])),
-		Useful:     int64(binary.LittleEndian.Uint64(meta[19:])),
-		Write:      body[:n:n],
-		Restore:    body[n:],
-	}
-	return e, e.parseFields(meta[fixedSize:])
+	e.Repeatable = meta[1]&flagRepeatable != 0
+	e.Sets = meta[1]&flagSets != 0
+	e.Estimated = meta[1]&flagEstimated != 0
+	e.RESP3 = meta[1]&flagRESP3 != 0
+	e.Class = Class(meta[2])
+	e.Lapses = int64(binary.LittleEndian.Uint64(meta[3:]))
+	e.Until = int64(binary.LittleEndian.Uint64(meta[11:]))
+	e.Useful = int64(binary.LittleEndian.Uint64(meta[19:]))
+	e.Write, e.Restore = body[:n:n], body[n:]
+	return e.parseFields(meta[fixedSize:])
 }
 
 func (e *Entry) parseFields(b []byte) error {
@@ -239,15 +266,13 @@ func (e *Entry) field(tag byte, b []byte) bool {
 	case tagShard:
 		e.Shard = b
 		return len(b) > 0 && len(b) <= MaxShardBytes
-	case tagReply, tagBase:
+	case tagReply:
 		if len(b) != 8 {
 			return false
 		}
-		if digest := binary.LittleEndian.Uint64(b); tag == tagReply {
-			e.Reply = digest
-		} else {
-			e.Base = digest
-		}
+		e.Reply = binary.LittleEndian.Uint64(b)
+	case tagBases:
+		return e.parseBases(b)
 	case tagTrace:
 		if len(b) != len(e.Trace) {
 			return false
@@ -257,19 +282,18 @@ func (e *Entry) field(tag byte, b []byte) bool {
 	return true
 }
 
-// Digest is the 64-bit FNV-1a hash of an encoded reply or value, or 1 where that
-// is 0, which stands for none. It tells unequal replies apart by accident only as
-// often as 64 bits do; it keeps no secret.
-func Digest(b []byte) uint64 {
-	const offset, prime = 14695981039346656037, 1099511628211
-	h := uint64(offset)
-	for _, c := range b {
-		h = (h ^ uint64(c)) * prime
+func (e *Entry) parseBases(b []byte) bool {
+	if len(b)%baseSize != 0 {
+		return false
 	}
-	if h == 0 {
-		return 1
+	for ; len(b) > 0; b = b[baseSize:] {
+		known, err := basis.Parse(b[8:baseSize])
+		if err != nil {
+			return false
+		}
+		e.Bases = append(e.Bases, Base{Name: binary.LittleEndian.Uint64(b), Basis: known})
 	}
-	return h
+	return true
 }
 
 // Margin is how long before its deadline a write counts as lapsed: it must not
@@ -291,13 +315,18 @@ func (e *Entry) Stands(now time.Time) bool {
 }
 
 // EachCommand calls f with each of the encoded commands in b, such as Write, until
-// it returns an error. cmd and args alias b. An error of its own says that b is not
-// whole commands.
+// it returns an error. cmd and args alias b; there is at least one argument, the
+// command's name. An error of its own says that b is not whole commands: it wraps
+// resp's, or is ErrMalformed where a command is empty, which no server would take
+// either.
 func EachCommand(b []byte, f func(cmd []byte, args [][]byte) error) error {
 	for len(b) > 0 {
 		args, n, err := resp.ParseCommand(b, nil)
 		if err != nil {
 			return err
+		}
+		if len(args) == 0 {
+			return ErrMalformed
 		}
 		if err := f(b[:n:n], args); err != nil {
 			return err

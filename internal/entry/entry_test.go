@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"reflect"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/holdfast-cache/holdfast/internal/basis"
 	"github.com/holdfast-cache/holdfast/internal/resp"
 )
 
@@ -20,7 +20,8 @@ func samples() []Entry {
 		{Write: set, Repeatable: true, Class: ClassBlind},
 		{Write: set, Sets: true, Estimated: true, RESP3: true, Lapses: 1, Until: 2, Useful: 3},
 		{Write: set, Restore: resp.AppendCommandStrings(nil, "DEL", "k"), Until: -1},
-		{Write: set, Shard: []byte("shard-1"), Reply: 1, Base: 1<<64 - 1, Trace: Trace{1, 24: 1}},
+		{Write: set, Shard: []byte("shard-1"), Reply: 1, Trace: Trace{1, 24: 1}},
+		{Write: set, Reply: 1, Trace: Trace{1, 24: 1}, Bases: []Base{{Name: 7, Basis: basis.OfString([]byte("v"))}}},
 		{Write: set, Trace: Trace{24: 1}},
 	}
 }
@@ -67,6 +68,34 @@ func TestFixedBytes(t *testing.T) {
 	}
 	if got := string(e.Body()); got != "1234567" {
 		t.Errorf("Body %q", got)
+	}
+}
+
+func TestManyBasesAreKept(t *testing.T) {
+	e := Entry{Write: []byte("x")}
+	for i := range 3*maxBases + 1 {
+		e.Bases = append(e.Bases, Base{Name: uint64(i), Basis: basis.OfLength(basis.KindList, int64(i))})
+	}
+	got, err := Parse(e.AppendMeta(nil), e.Write)
+	if err != nil || !slices.Equal(got.Bases, e.Bases) {
+		t.Errorf("%d bases became %d, %v", len(e.Bases), len(got.Bases), err)
+	}
+}
+
+func TestBasesAreFixedBytes(t *testing.T) {
+	e := Entry{Write: []byte("x"), Bases: []Base{{Name: 0x0102, Basis: basis.Basis{
+		Kind: basis.KindSet, Partial: true, Length: 3, Sum: 4, Until: 5,
+	}}}}
+	want := []byte{
+		5, 33, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0x85, 3, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0,
+	}
+	meta := e.AppendMeta(nil)
+	if got := meta[fixedSize:]; !bytes.Equal(got, want) {
+		t.Errorf("field\n %x, want\n %x", got, want)
+	}
+	meta[fixedSize+1]--
+	if _, err := Parse(meta[:len(meta)-1], e.Write); !errors.Is(err, ErrMalformed) {
+		t.Errorf("a base that is cut: %v", err)
 	}
 }
 
@@ -125,16 +154,6 @@ func TestLongShardIsLeftOut(t *testing.T) {
 	}
 }
 
-func TestDigestIsFNV1a(t *testing.T) {
-	for _, text := range []string{"", "+OK\r\n", ":1\r\n"} {
-		h := fnv.New64a()
-		_, _ = h.Write([]byte(text))
-		if got := Digest([]byte(text)); got != h.Sum64() {
-			t.Errorf("Digest(%q) = %x, want %x", text, got, h.Sum64())
-		}
-	}
-}
-
 func TestClassNames(t *testing.T) {
 	if got := fmt.Sprint(ClassUnknown, ClassBlind, ClassAdmin, Class(77)); got != "unknown blind write admin class(77)" {
 		t.Errorf("names: %s", got)
@@ -170,6 +189,11 @@ func TestEachCommand(t *testing.T) {
 	if err := EachCommand(b[:len(b)-1], collect); !errors.Is(err, resp.ErrIncomplete) {
 		t.Errorf("a cut command: %v", err)
 	}
+	names = nil
+	empty := append(resp.AppendCommandStrings(nil, "SET", "k", "v"), "*0\r\n"...)
+	if err := EachCommand(empty, collect); !errors.Is(err, ErrMalformed) || fmt.Sprint(names) != "[SET/27]" {
+		t.Errorf("an empty command: %v, %v", names, err)
+	}
 	stop := errors.New("stop")
 	if err := EachCommand(b, func([]byte, [][]byte) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("an error of the callback: %v", err)
@@ -180,6 +204,8 @@ func FuzzParse(f *testing.F) {
 	for _, e := range samples() {
 		f.Add(e.AppendMeta(nil), e.Body())
 	}
+	empty := Entry{Write: []byte("*0\r\n")}
+	f.Add(empty.AppendMeta(nil), empty.Body())
 	f.Fuzz(func(t *testing.T, meta, body []byte) {
 		e, err := Parse(meta, body)
 		if err != nil {
@@ -190,7 +216,12 @@ func FuzzParse(f *testing.F) {
 		if err != nil || !reflect.DeepEqual(normal(got), normal(e)) {
 			t.Errorf("read again: %+v, %v; first %+v", got, err, e)
 		}
-		_ = EachCommand(e.Write, func([]byte, [][]byte) error { return nil })
+		_ = EachCommand(e.Write, func(_ []byte, args [][]byte) error {
+			if len(args) == 0 {
+				t.Error("a command without a name")
+			}
+			return nil
+		})
 	})
 }
 

@@ -19,6 +19,9 @@ const (
 	maxArgs    = 1 << 20
 )
 
+// emptyBulk is the size of the shortest argument, an empty one.
+const emptyBulk = len("$0\r\n\r\n")
+
 // ParseCommand decodes one command from the start of b. The arguments are
 // appended to args and alias b. n is the length of the command's encoding.
 // ErrIncomplete asks for more bytes; an error that wraps ErrProtocol is final.
@@ -26,6 +29,11 @@ func ParseCommand(b []byte, args [][]byte) (_ [][]byte, n int, err error) {
 	count, pos, err := parseHeader(b, '*', maxArgs)
 	if err != nil {
 		return args, 0, err
+	}
+	// All of them at once, but never more than can still come: a damaged count must not
+	// become an allocation of its size.
+	if args == nil && count > 0 {
+		args = make([][]byte, 0, min(count, (len(b)-pos)/emptyBulk))
 	}
 	for range count {
 		size, used, err := parseHeader(b[pos:], '$', maxBulkLen)
@@ -45,8 +53,46 @@ func ParseCommand(b []byte, args [][]byte) (_ [][]byte, n int, err error) {
 	return args, pos, nil
 }
 
+// Single returns the name of the command that b is. ok is false where b is not exactly
+// one command, whole and with a name.
+func Single(b []byte) (name []byte, ok bool) {
+	count, pos, err := parseHeader(b, '*', maxArgs)
+	if err != nil || count == 0 {
+		return nil, false
+	}
+	for i := range count {
+		size, used, err := parseHeader(b[pos:], '$', maxBulkLen)
+		if err != nil {
+			return nil, false
+		}
+		start := pos + used
+		pos = start + size + 2
+		if len(b) < pos || b[pos-2] != '\r' || b[pos-1] != '\n' {
+			return nil, false
+		}
+		if i == 0 {
+			name = b[start : start+size : start+size]
+		}
+	}
+	return name, pos == len(b)
+}
+
 // parseHeader reads "<kind><length>\r\n" with a length in [0, limit].
 func parseHeader(b []byte, kind byte, limit int) (length, n int, err error) {
+	// Nearly every header is a few digits: what else there is, errors above all, is left
+	// to the rest.
+	if len(b) > 3 && b[0] == kind {
+		for n = 1; n < 9 && n < len(b) && b[n]-'0' <= 9; n++ {
+			length = 10*length + int(b[n]-'0')
+		}
+		if n > 1 && n+1 < len(b) && b[n] == '\r' && b[n+1] == '\n' && length <= limit {
+			return length, n + 2, nil
+		}
+	}
+	return parseAnyHeader(b, kind, limit)
+}
+
+func parseAnyHeader(b []byte, kind byte, limit int) (length, n int, err error) {
 	if len(b) == 0 {
 		return 0, 0, ErrIncomplete
 	}

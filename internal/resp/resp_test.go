@@ -51,6 +51,57 @@ func TestParseCommandRefusesWhatIsNotOne(t *testing.T) {
 	}
 }
 
+// TestSingle holds Single against ParseCommand, of whole commands, of parts of them and of
+// ones with one byte changed.
+func TestSingle(t *testing.T) {
+	t.Parallel()
+	check := func(b []byte) {
+		args, n, err := ParseCommand(b, nil)
+		want := err == nil && n == len(b) && len(args) > 0
+		name, got := Single(b)
+		if got != want || got && string(name) != string(args[0]) {
+			t.Errorf("%q: %q, %v, want %v", b, name, got, want)
+		}
+	}
+	for _, args := range [][]string{nil, {""}, {"PING"}, {"SET", "key", "\r\n$1\r\n"}, {"APPEND", "", "a value of more than nine bytes"}} {
+		whole := AppendCommandStrings(nil, args...)
+		check(append(whole[:len(whole):len(whole)], whole...))
+		for i := range whole {
+			check(whole[:i])
+			for _, c := range []byte("\r\n$*019x") {
+				changed := append([]byte(nil), whole...)
+				changed[i] = c
+				check(changed)
+			}
+		}
+		check(whole)
+	}
+}
+
+// The arguments of a command take one allocation, and none where there is room, however
+// many a damaged header promises.
+func TestParseCommandAllocates(t *testing.T) {
+	args := make([][]byte, 0, 4)
+	encoded := AppendCommandStrings(nil, "SET", "k", "v", "KEEPTTL")
+	for _, c := range []struct {
+		in   []byte
+		into [][]byte
+		want float64
+		room int
+	}{
+		{encoded, nil, 1, 4},
+		{encoded, args, 0, 4},
+		{AppendCommandStrings(nil), nil, 0, 0},
+		{[]byte("*1000000\r\n$1\r\na\r\n$1\r\nb\r\n"), nil, 1, 2},
+	} {
+		var got [][]byte
+		n := testing.AllocsPerRun(10, func() { got, _, _ = ParseCommand(c.in, c.into) })
+		if n != c.want || cap(got) != c.room {
+			t.Errorf("%q: %v allocations, room for %d; want %v, %d", c.in, n, cap(got), c.want, c.room)
+		}
+	}
+}
+
 func TestReadValue(t *testing.T) {
 	t.Parallel()
 	bulk := func(s string) Value { return Value{Kind: KindBulk, Str: []byte(s)} }
