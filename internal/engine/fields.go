@@ -110,28 +110,18 @@ func (c *Call) knowNames(o *Object, h *hash, names [][]byte) bool {
 
 // fieldTimes replies with something of the deadline of each field.
 func (c *Call) fieldTimes(of func(at int64) int64) {
-	o, h, ok := c.hashAt(0)
-	if !ok {
-		return
-	}
-	names, ok := c.fieldNames(2, errFieldsInteger)
-	if !ok || !c.knowNames(o, h, names) {
-		return
-	}
-	c.Array(len(names))
-	for _, name := range names {
-		switch s := h.get(name); {
-		case s == nil:
-			c.Int(fieldNone)
-		case s.kind != slotTimed:
-			c.Int(fieldForever)
-		default:
-			c.Int(of(s.deadline()))
-		}
-	}
+	c.eachTimed(func(_ *Object, _ *hash, s *hashSlot, _ []byte) int64 { return of(s.deadline()) })
 }
 
 func execHPersist(c *Call) {
+	c.eachTimed(func(o *Object, h *hash, _ *hashSlot, name []byte) int64 {
+		c.timeField(o, h, h.find(name), 0)
+		return fieldDone
+	})
+}
+
+// eachTimed replies for each field: for one with a deadline what of says.
+func (c *Call) eachTimed(of func(o *Object, h *hash, s *hashSlot, name []byte) int64) {
 	o, h, ok := c.hashAt(0)
 	if !ok {
 		return
@@ -148,8 +138,7 @@ func execHPersist(c *Call) {
 		case s.kind != slotTimed:
 			c.Int(fieldForever)
 		default:
-			c.timeField(o, h, h.find(name), 0)
-			c.Int(fieldDone)
+			c.Int(of(o, h, s, name))
 		}
 	}
 }

@@ -245,6 +245,40 @@ var streamEdges = []struct{ about, lines string }{
 		XACK str g 1-1
 		XPENDING str g
 		XINFO STREAM str`},
+	// What is restored of these sameGroups compares.
+	{"pending entries that are gone, beyond the last id and among others", `
+		XADD s 1-0 a 1
+		XADD s 9-0 a 1
+		XGROUP CREATE s g 0 ENTRIESREAD 17
+		XGROUP CREATE s h 0
+		XREADGROUP GROUP g c STREAMS s >
+		XREADGROUP GROUP h d COUNT 1 STREAMS s >
+		XTRIM s MAXLEN 0
+		XSETID s 0-0
+		XADD s 3-0 a 1
+		XADD s 12-0 a 1
+		XCLAIM s g e 0 12-0 FORCE
+		XREADGROUP GROUP h d STREAMS s >
+		XADD s 13-0 a 1
+		XDEL s 3-0
+		XINFO STREAM s FULL
+		XADD t 9-0 a 1
+		XGROUP CREATE t g 0
+		XREADGROUP GROUP g c STREAMS t >
+		XTRIM t MAXLEN 0
+		XSETID t 2-0
+		XINFO STREAM t FULL
+		XADD u 9-0 a 1
+		XGROUP CREATE u g 0
+		XREADGROUP GROUP g c STREAMS u >
+		XTRIM u MAXLEN 0
+		XSETID u 2-0
+		XADD u 3-0 a 1
+		XADD u 4-0 a 1
+		XSETID u 5-0 ENTRIESADDED 40
+		XINFO STREAM u FULL
+		COPY u v
+		XINFO STREAM v FULL`},
 }
 
 func TestStreamEdges(t *testing.T) {

@@ -102,46 +102,21 @@ func NewPartialStream(length int64, lastID, maxDeletedID StreamID, entriesAdded 
 	return newObject(TypeStream, s)
 }
 
-// restore rebuilds the stream: entries, ids, groups and what is pending. Not all
-// can be rebuilt: when a consumer was last seen or active, and a pending entry
-// whose id is beyond all that was ever deleted (XSETID can leave such).
+// restore rebuilds the stream: entries, ids, groups and what is pending. Only when a
+// consumer was last seen or active can't be rebuilt.
 //
-// An entry that is pending although it is gone can only be claimed while there is
-// one of its id. So it is added with the others, and taken away as it was before:
-// by trimming where it lies before all entries, by deleting where it does not.
+// Groups come last: newer servers take no more for read than were ever added.
 func (s *stream) restore(dst []byte, key string) []byte {
 	gone := s.gonePending()
-	if s.lastID == (StreamID{}) || (s.length == 0 && len(gone) == 0) {
+	if s.length == 0 && len(gone) == 0 {
 		// Some stream has to be there; the group is not used.
 		dst = appendStrings(dst, "XGROUP", "CREATE", key, "-", "0", "MKSTREAM")
 		dst = appendStrings(dst, "XGROUP", "DESTROY", key, "-")
 	}
-	left := gone
+	dst = s.restoreGone(dst, key, gone)
 	for p := s.first(); s.valid(p); p = s.after(p) {
 		e := s.at(p)
-		for ; len(left) > 0 && left[0].less(e.id); left = left[1:] {
-			dst = appendStrings(dst, "XADD", key, left[0].String(), "", "")
-		}
 		dst = s.nodes[p.node].restoreEntry(dst, key, e)
-	}
-	for _, id := range left {
-		dst = appendStrings(dst, "XADD", key, id.String(), "", "")
-	}
-	for _, g := range s.groups {
-		dst = g.restore(dst, key)
-	}
-	first := s.firstID()
-	switch {
-	case len(gone) == 0:
-	case s.length == 0:
-		dst = appendStrings(dst, "XTRIM", key, "MAXLEN", "0")
-	default:
-		dst = appendStrings(dst, "XTRIM", key, "MINID", first.String())
-		for _, id := range gone {
-			if first.less(id) {
-				dst = appendStrings(dst, "XDEL", key, id.String())
-			}
-		}
 	}
 	last := s.lastID
 	if last.less(s.maxDeleted) { // XSETID of Redis 7.0 may leave it so, but not take it so
@@ -152,27 +127,59 @@ func (s *stream) restore(dst []byte, key string) []byte {
 	if last != s.lastID {
 		dst = appendStrings(dst, "XSETID", key, s.lastID.String())
 	}
+	how := "CREATE"
+	if len(gone) > 0 {
+		how = "SETID"
+	}
+	for _, g := range s.groups {
+		dst = appendStrings(dst, "XGROUP", how, key, g.name, g.lastID.String(), "ENTRIESREAD", formatInt(g.read))
+		if len(gone) == 0 {
+			dst = g.restoreConsumers(dst, key)
+		}
+		dst = g.restorePending(dst, key, func(id StreamID) bool { return !isGone(gone, id) })
+	}
 	return dst
 }
 
+// restoreGone rebuilds the groups, and of what is pending in them only the entries
+// that are gone. Such a one can be claimed while there is one of its id; so they are
+// added, claimed, and trimmed away, which leaves no trace as deleting would. What has
+// a smaller id can be added after that, as the ids begin anew.
+func (s *stream) restoreGone(dst []byte, key string, gone []StreamID) []byte {
+	if len(gone) == 0 {
+		return dst
+	}
+	for _, id := range gone {
+		dst = appendStrings(dst, "XADD", key, id.String(), "", "")
+	}
+	for _, g := range s.groups {
+		dst = appendStrings(dst, "XGROUP", "CREATE", key, g.name, "0")
+		dst = g.restoreConsumers(dst, key)
+		dst = g.restorePending(dst, key, func(id StreamID) bool { return isGone(gone, id) })
+	}
+	dst = appendStrings(dst, "XTRIM", key, "MAXLEN", "0")
+	return appendStrings(dst, "XSETID", key, "0-0")
+}
+
 // gonePending are the ids of entries that are pending in some group and not in the
-// stream, as far as they can be rebuilt.
+// stream, in order. None is 0-0, which no entry can have.
 func (s *stream) gonePending() []StreamID {
 	var ids []StreamID
-	first := s.firstID()
 	for _, g := range s.groups {
 		for i := range g.pending {
 			id := g.pending[i].id
-			if _, found := s.find(id); found || id == (StreamID{}) || s.lastID.less(id) {
-				continue
-			}
-			if s.length == 0 || id.less(first) || id.atMost(s.maxDeleted) {
+			if _, found := s.find(id); !found && id != (StreamID{}) {
 				ids = append(ids, id)
 			}
 		}
 	}
 	slices.SortFunc(ids, StreamID.compare)
 	return slices.Compact(ids)
+}
+
+func isGone(gone []StreamID, id StreamID) bool {
+	_, found := slices.BinarySearchFunc(gone, id, StreamID.compare)
+	return found
 }
 
 func (n *streamNode) restoreEntry(dst []byte, key string, e *streamEntry) []byte {
@@ -191,15 +198,21 @@ func (n *streamNode) restoreEntry(dst []byte, key string, e *streamEntry) []byte
 	return dst
 }
 
-func (g *streamGroup) restore(dst []byte, key string) []byte {
-	dst = appendStrings(dst, "XGROUP", "CREATE", key, g.name, g.lastID.String(), "ENTRIESREAD", formatInt(g.read))
+func (g *streamGroup) restoreConsumers(dst []byte, key string) []byte {
 	for _, co := range g.consumers {
 		dst = appendStrings(dst, "XGROUP", "CREATECONSUMER", key, g.name, co.name)
 	}
+	return dst
+}
+
+// restorePending rebuilds what is pending, of the ids that which chooses.
+func (g *streamGroup) restorePending(dst []byte, key string, which func(StreamID) bool) []byte {
 	for i := range g.pending {
 		p := &g.pending[i]
-		dst = appendStrings(dst, "XCLAIM", key, g.name, p.consumer.name, "0", p.id.String(),
-			"TIME", formatInt(p.at), "RETRYCOUNT", formatInt(p.count), "FORCE", "JUSTID")
+		if which(p.id) {
+			dst = appendStrings(dst, "XCLAIM", key, g.name, p.consumer.name, "0", p.id.String(),
+				"TIME", formatInt(p.at), "RETRYCOUNT", formatInt(p.count), "FORCE", "JUSTID")
+		}
 	}
 	return dst
 }

@@ -30,9 +30,11 @@ func (o *Overlay) account(x *call, s *step, exact bool, before []byte, lapses in
 	switch {
 	case s.erases():
 		for _, at := range refs {
-			if e := x.refs[at].e; !e.is(flagKnown) || e.is(flagLost) {
+			e := x.refs[at].e
+			if !e.is(flagKnown) || e.is(flagLost) || !e.held() && !e.obj.Exists() {
 				// The key may exist at the server: the deletion must be journaled
-				// although nothing is known of it here.
+				// although nothing is known of it here, or a replica lacks it, which
+				// may not have had what the primary that returns still has.
 				x.dirty = true
 				x.refs[at].altered = true
 				e.obj = engine.Object{}

@@ -106,8 +106,9 @@ type call struct {
 	failed   []bool
 	dirty    bool
 	effect   Effect
-	reserved int64 // bytes that were added to the overlay's for a write not yet committed
-	until    int64 // the earliest deadline that the result rests on
+	bases    []KeyBasis // for the effect
+	reserved int64      // bytes that were added to the overlay's for a write not yet committed
+	until    int64      // the earliest deadline that the result rests on
 	depends  int64
 
 	// What must be had before the next attempt.
@@ -172,6 +173,7 @@ func (x *call) end() {
 	}
 	x.steps, x.keyOf, x.refs = x.steps[:0], x.keyOf[:0], x.refs[:0]
 	x.changes, x.several, x.undo, x.ops = nil, x.several[:0], x.undo[:0], nil
+	x.bases = x.bases[:0] // the next call may be of an overlay that keeps none
 	x.waiting, x.wants, x.absent, x.learned, x.rounds, x.fences = false, nil, nil, nil, 0, 0
 	calls.Put(x)
 }

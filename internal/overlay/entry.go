@@ -20,6 +20,7 @@ type entry struct {
 	base  *base // of the last seed; nil without one
 	db    int32
 	flags flags
+	lane  uint16 // by Options.Lane, once the entry is in its shard
 }
 
 // flags say how good an entry's value is.

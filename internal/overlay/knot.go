@@ -1,6 +1,7 @@
 package overlay
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/holdfast-cache/holdfast/internal/engine"
@@ -191,12 +192,21 @@ func (p *play) run(ops []*op, fence uint64, now int64) (ok bool) {
 				p.lost = true
 				break
 			}
-			p.execute(args, []int{1}, w.at)
+			p.execute(args, loneKey(args), w.at)
 			rest = rest[n:]
 		}
 		p.execute(w.args, w.keyArgs, w.at)
 	}
 	return true
+}
+
+// loneKey is where a command that restores a value names its key: XGROUP alone has a
+// subcommand before it.
+func loneKey(args [][]byte) []int {
+	if bytes.EqualFold(args[0], []byte("XGROUP")) {
+		return []int{2}
+	}
+	return []int{1}
 }
 
 func (p *play) execute(args [][]byte, keyArgs []int, at int64) {

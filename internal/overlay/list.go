@@ -48,6 +48,22 @@ func (o *Overlay) Keys(db int, visit func(name string, k KeyState) bool) {
 	}
 }
 
+// State returns what is known of a key, if it is held.
+func (o *Overlay) State(db int, name string) (k KeyState, held bool) {
+	if o.Empty() {
+		return KeyState{}, false
+	}
+	s := &o.shards[shardOf(name)]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.find(db, name)
+	if e == nil {
+		return KeyState{}, false
+	}
+	e.obj.Expire(o.now().UnixMilli())
+	return e.state(), true
+}
+
 // state needs the shard's lock.
 func (e *entry) state() KeyState {
 	k := KeyState{

@@ -98,6 +98,11 @@ func (o *Overlay) ask(ctx context.Context, x *call) error {
 				ErrBaseUnknown, w.cmd, err)
 		case w.guest != nil:
 			w.guest.obj.Learn(facts)
+		case o.max > 0 && o.bytes.Load() > o.max:
+			// What is learnt stays until the key is released: reads alone must not fill
+			// the memory.
+			return fmt.Errorf("%w: %s needs members of a big value, and there is no room to keep them; "+
+				"raise the limit, or wait for a primary", ErrFull, w.cmd)
 		default:
 			x.learned = append(x.learned, learned{at: w.at, base: w.base, facts: facts})
 		}

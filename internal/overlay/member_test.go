@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -34,6 +35,29 @@ func TestMembersAreLearnt(t *testing.T) {
 			t.Errorf("%s with the source down: %v, want ErrBaseUnknown around the source's", line, err)
 		}
 	}
+	r.checkBytes()
+}
+
+// What reads learn of a big value stays until it is released: beyond the limit it is not asked
+// for any more.
+func TestMembersAreLearntWithinTheLimit(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Options{MaxBytes: 8 << 10})
+	r.src.set("h", bigHash(9000))
+	r.do("HSET h ours v")
+	refused := 0
+	for i := range 1000 {
+		switch _, err := r.try("HGET h " + strings.Repeat("f", 50) + strconv.Itoa(i)); {
+		case errors.Is(err, ErrFull):
+			refused++
+		case err != nil:
+			t.Fatal(err)
+		}
+	}
+	if got := r.o.Stats().Bytes; got > 12<<10 || refused == 0 {
+		t.Errorf("%d bytes, %d reads were refused", got, refused)
+	}
+	r.want("HGET h ours", "$1 v")
 	r.checkBytes()
 }
 

@@ -32,6 +32,16 @@ type Options struct {
 	// Command.Counter) answer from this process's writes alone when the base is
 	// unknown. Default off: they are refused with ErrBaseUnknown.
 	EstimateCounters bool
+
+	// Bases lets every write tell what those of its keys held that had no deferred
+	// write yet: Effect.Bases. Writes that need no value to be executed ask for one as
+	// well then, and go on without it when nobody tells. Default off.
+	Bases bool
+
+	// Lane divides the keys for TrimLanes, say by hash slot. It must always say the
+	// same of a key, and of all keys that are named in one request. It is called under
+	// locks: it must be quick, and not call back. Default: one lane, 0.
+	Lane func(name string) uint16
 }
 
 // Overlay is the state of the keys with deferred writes. It is safe for
@@ -41,6 +51,8 @@ type Overlay struct {
 	now      func() time.Time
 	max      int64
 	estimate bool
+	bases    bool
+	lane     func(name string) uint16      // nil: one lane
 	server   atomic.Pointer[engine.Server] // whose habits replies follow
 
 	shards     [shardCount]shard // lock order: by index
@@ -59,7 +71,7 @@ func New(o Options) (*Overlay, error) {
 	if o.MaxBytes < -1 {
 		return nil, fmt.Errorf("overlay: Options.MaxBytes is %d: use -1 for no bound, 0 for the default", o.MaxBytes)
 	}
-	ov := &Overlay{source: o.Source, now: o.Now, max: o.MaxBytes, estimate: o.EstimateCounters}
+	ov := &Overlay{source: o.Source, now: o.Now, max: o.MaxBytes, estimate: o.EstimateCounters, bases: o.Bases, lane: o.Lane}
 	if ov.now == nil {
 		ov.now = time.Now
 	}
@@ -69,6 +81,9 @@ func New(o Options) (*Overlay, error) {
 	ov.SetServer(engine.Server{})
 	for i := range ov.shards {
 		ov.shards[i].flights = make(map[Key]*flight)
+		if ov.lane != nil {
+			ov.shards[i].runs = make(map[uint16]run)
+		}
 	}
 	return ov, nil
 }
@@ -144,6 +159,9 @@ func (o *Overlay) Durable(seq uint64) {
 // later write leave the overlay. It implies Durable. It returns the number of
 // keys that left.
 func (o *Overlay) Trim(seq uint64) int {
+	if o.lane != nil {
+		return o.TrimLanes(seq, func(uint16) bool { return true })
+	}
 	o.Durable(seq)
 	left := 0
 	for i := range o.shards {
@@ -151,13 +169,8 @@ func (o *Overlay) Trim(seq uint64) int {
 		s.mu.Lock()
 		freed := s.forget(o.durable.Load(), forgetAll)
 		for e := s.first; e != nil && e.lastSeq <= seq; e = s.first {
-			s.remove(e)
-			freed += e.charged
+			freed += o.dismiss(s, e)
 			left++
-			o.held.Add(-1)
-			if !e.is(flagKnown) {
-				o.unresolved.Add(-1)
-			}
 		}
 		s.mu.Unlock()
 		o.bytes.Add(-freed)

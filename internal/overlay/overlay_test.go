@@ -42,7 +42,7 @@ func TestOnlyChangesAreJournaled(t *testing.T) {
 	r := newRig(t, Options{})
 	r.src.set("s", stringSeed("text"))
 	for _, line := range []string{
-		"DEL missing", "HDEL missing f", "PERSIST missing", "PERSIST s", "PEXPIREAT missing 5",
+		"HDEL missing f", "PERSIST missing", "PERSIST s", "PEXPIREAT missing 5",
 		"INCR s", "HSET s f v", "HSET h f", "SET k v PXAT 0", "SET k v PXAT x", "INCRBY k x", "GET",
 	} {
 		res, err := r.try(line)
@@ -58,6 +58,26 @@ func TestOnlyChangesAreJournaled(t *testing.T) {
 	}
 	if got := r.o.Stats(); got != (Stats{}) {
 		t.Errorf("after nothing but no-ops: %+v, want an empty overlay", got)
+	}
+	r.checkBytes()
+}
+
+// A replica that lacks a key says nothing of the primary that comes back: a deletion is
+// journaled, and once only.
+func TestADeletionIsJournaledThoughNothingIsThere(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Options{})
+	r.src.set("there", stringSeed("v"))
+	for i, line := range []string{"DEL missing", "UNLINK gone", "DEL there missing"} {
+		res, err := r.try(line)
+		if err != nil || res.Seq != uint64(i+1) {
+			t.Errorf("%s: %+v, %v; want sequence %d", line, res, err, i+1)
+		}
+	}
+	r.want("DEL missing", ":0")
+	r.want("GET gone", "$-1")
+	if n := r.j.len(); n != 3 {
+		t.Errorf("%d records were journaled, want 3", n)
 	}
 	r.checkBytes()
 }
@@ -365,10 +385,12 @@ func TestOnlyHeld(t *testing.T) {
 		})
 		return err
 	}
-	if err := try("SET other 1"); !errors.Is(err, ErrNotHeld) {
-		t.Errorf("a key that is not held: %v, want ErrNotHeld", err)
+	for _, line := range []string{"SET other 1", "DEL other held", "DEL held other"} {
+		if err := try(line); !errors.Is(err, ErrNotHeld) {
+			t.Errorf("%s, a key that is not held: %v, want ErrNotHeld", line, err)
+		}
 	}
-	for _, line := range []string{"INCR held", "DEL other held"} {
+	for _, line := range []string{"INCR held", "DEL held held"} {
 		if err := try(line); err != nil {
 			t.Errorf("%s: %v", line, err)
 		}
@@ -388,17 +410,6 @@ func TestOptionsAreChecked(t *testing.T) {
 	for _, o := range []SeederOptions{{}, {MaxBytes: -1}} {
 		if _, err := NewSeeder(o); err == nil {
 			t.Errorf("NewSeeder(%+v): no error", o)
-		}
-	}
-}
-
-func TestSlot(t *testing.T) {
-	t.Parallel()
-	for name, want := range map[string]uint16{ // by CLUSTER KEYSLOT
-		"": 0, "123456789": 12739, "foo": 12182, "{user1000}.following": 3443, "foo{}{bar}": 8363, "foo{{bar}}zap": 4015,
-	} {
-		if got := slot(name); got != want {
-			t.Errorf("slot(%q) = %d, want %d", name, got, want)
 		}
 	}
 }

@@ -3,6 +3,8 @@ package overlay
 import (
 	"errors"
 	"fmt"
+
+	"github.com/holdfast-cache/holdfast/internal/basis"
 )
 
 // Errors of the overlay. All but ErrInternal say that nothing was changed and
@@ -76,8 +78,9 @@ type Request struct {
 	// Reply is the buffer that replies are appended to; nil makes a new one.
 	Reply []byte
 
-	// OnlyHeld refuses the write with ErrNotHeld unless one of its keys is held
-	// already: for the time of replay, when other keys go to the primary.
+	// OnlyHeld refuses the write with ErrNotHeld unless all the keys that it names are
+	// held already: for the time of replay, when others write the other keys on the
+	// primary.
 	OnlyHeld bool
 
 	// Unheld answers a read although none of the keys that it names is held: it
@@ -122,6 +125,12 @@ type Result struct {
 	ExpireAt int64
 }
 
+// KeyBasis is what a key held.
+type KeyBasis struct {
+	Name []byte
+	basis.Basis
+}
+
 // Effect is what a write did to the deadlines of its keys, for whoever replays
 // it later. Time goes on in the primary as well: a key whose deadline comes
 // before the replay is gone there, and the write on its own would then make
@@ -160,6 +169,11 @@ type Effect struct {
 	// until it returns.
 	Reply []byte
 	Exact bool
+
+	// Bases are, with Options.Bases, what those of the written keys held before that
+	// had no deferred write; the zero basis where nobody could tell. They are the
+	// callback's only until it returns.
+	Bases []KeyBasis
 
 	// Failed says of a unit which of its commands answered an error and changed
 	// nothing; nil when none did.

@@ -38,6 +38,10 @@ type SeederOptions struct {
 	// none to read.
 	Fence string
 
+	// FenceOf, if set, names the fence of a key, where there are several: it must stand
+	// in the key's hash slot. Keys that are seeded together share one.
+	FenceOf func(key string) string
+
 	// ParseFence reads the last replayed sequence from the fence's value.
 	// Default: a decimal number.
 	ParseFence func(string) (uint64, error)
@@ -179,8 +183,8 @@ func (c *chunk) transaction(places []int, extra func(p redis.Pipeliner, at int))
 			readings = append(readings, r)
 		}
 		t := trailer{info: p.Info(ctx, "replication"), time: p.Time(ctx)}
-		if s.o.Fence != "" {
-			t.fence = p.Get(ctx, s.o.Fence)
+		if fence := s.fenceOf(keys[places[0]].Name); fence != "" {
+			t.fence = p.Get(ctx, fence)
 		}
 		_, execErr := p.Exec(ctx)
 		if !old && isUnknownCommand(readings[0].deadline.Err()) {
@@ -189,6 +193,14 @@ func (c *chunk) transaction(places []int, extra func(p redis.Pipeliner, at int))
 		}
 		return readings, t, s.failure(readings, t, execErr)
 	}
+}
+
+// fenceOf is the fence beside a key; "" when there is none to read.
+func (s *Seeder) fenceOf(key string) string {
+	if s.o.FenceOf != nil {
+		return s.o.FenceOf(key)
+	}
+	return s.o.Fence
 }
 
 // isUnknownCommand must come before the error is shown to anybody: its text

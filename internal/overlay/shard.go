@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 	"sync"
+
+	"github.com/holdfast-cache/holdfast/internal/slot"
 )
 
 // shardCount divides the 16,384 hash slots evenly.
@@ -18,8 +20,10 @@ type shard struct {
 	waiters map[*entry]chan struct{} // closed when the entry leaves; nil until somebody waits
 
 	// The entries of keys by lastSeq, oldest first. Sequences are taken under
-	// mu, so a write always goes to the end.
+	// mu, so a write always goes to the end. With Options.Lane it is so within each
+	// lane, whose entries stand together: runs has the ends of each.
 	first, last *entry
+	runs        map[uint16]run // nil without Options.Lane
 
 	// Records of writes that may still be rolled back, by sequence: undo[head:].
 	undo []undo
@@ -67,16 +71,33 @@ func (s *shard) remove(e *entry) {
 }
 
 func (s *shard) pushBack(e *entry) {
-	e.prev, e.next = s.last, nil
-	if s.last != nil {
-		s.last.next = e
+	before := s.last
+	if s.runs != nil {
+		before = s.extend(e)
+	}
+	s.linkBehind(before, e)
+}
+
+// linkBehind puts e behind another entry, which is nil for the first one of all.
+func (s *shard) linkBehind(before, e *entry) {
+	e.prev, e.next = before, s.first
+	if before != nil {
+		e.next = before.next
+		before.next = e
 	} else {
 		s.first = e
 	}
-	s.last = e
+	if e.next != nil {
+		e.next.prev = e
+	} else {
+		s.last = e
+	}
 }
 
 func (s *shard) unlink(e *entry) {
+	if s.runs != nil {
+		s.shorten(e)
+	}
 	if e.prev != nil {
 		e.prev.next = e.next
 	} else {
@@ -106,6 +127,7 @@ func (s *shard) resort() {
 		return 0
 	})
 	s.first, s.last = nil, nil
+	clear(s.runs)
 	for _, e := range all {
 		s.pushBack(e)
 	}
@@ -137,44 +159,4 @@ const forgetAll = math.MaxInt
 
 // shardOf is the shard of a key: by hash slot, so that what must be in one slot
 // is under one lock.
-func shardOf[T string | []byte](name T) uint8 { return uint8(slot(name) % shardCount) }
-
-// slot is the hash slot of a key in Redis Cluster.
-func slot[T string | []byte](name T) uint16 {
-	from, to := 0, len(name)
-	for open := range len(name) {
-		if name[open] != '{' {
-			continue
-		}
-		for i := open + 1; i < len(name); i++ {
-			if name[i] == '}' {
-				if i > open+1 {
-					from, to = open+1, i
-				}
-				break
-			}
-		}
-		break
-	}
-	var crc uint16
-	for i := from; i < to; i++ {
-		crc = crc<<8 ^ crcTable[byte(crc>>8)^name[i]]
-	}
-	return crc % 16384
-}
-
-// crcTable is that of CRC16-CCITT (XMODEM), the one of Redis Cluster.
-var crcTable = func() (table [256]uint16) {
-	for i := range table {
-		crc := uint16(i) << 8
-		for range 8 {
-			if crc&0x8000 != 0 {
-				crc = crc<<1 ^ 0x1021
-			} else {
-				crc <<= 1
-			}
-		}
-		table[i] = crc
-	}
-	return table
-}()
+func shardOf[T string | []byte](name T) uint8 { return uint8(slot.Of(name) % shardCount) }

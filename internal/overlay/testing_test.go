@@ -321,10 +321,11 @@ func (r *rig) checkBytes() {
 		listed := 0
 		for e := s.first; e != nil; e = e.next {
 			listed++
-			if e.next != nil && e.next.lastSeq < e.lastSeq {
+			if e.next != nil && e.next.lane == e.lane && e.next.lastSeq < e.lastSeq {
 				r.tb.Errorf("shard %d: order by sequence broken: %d before %d", i, e.lastSeq, e.next.lastSeq)
 			}
 		}
+		s.checkRuns(r.tb)
 		if listed != s.keys.len() {
 			r.tb.Errorf("shard %d: %d keys listed, %d held", i, listed, s.keys.len())
 		}

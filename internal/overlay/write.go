@@ -48,7 +48,7 @@ func (o *Overlay) tryWrite(x *call, res *Result) (err error) {
 	if !o.assemble(x) {
 		return errAgain
 	}
-	if x.req.OnlyHeld && !x.anyHeld() {
+	if x.req.OnlyHeld && !x.allHeld() {
 		return ErrNotHeld
 	}
 	if x.require(); x.waiting {
@@ -68,6 +68,9 @@ func (o *Overlay) tryWrite(x *call, res *Result) (err error) {
 		if x.refs[i].role&roleWritten != 0 {
 			x.touch(i)
 		}
+	}
+	if o.bases {
+		x.noteBases()
 	}
 	*res = Result{Exact: true}
 	for i := range x.steps {
@@ -126,6 +129,15 @@ func (x *call) anyHeld() bool {
 	return false
 }
 
+func (x *call) allHeld() bool {
+	for i := range x.refs {
+		if r := &x.refs[i]; r.role&roleNamed != 0 && !r.e.held() {
+			return false
+		}
+	}
+	return true
+}
+
 // require claims the seeds that the steps need, as far as can be told before
 // they run, so that one request brings them all.
 func (x *call) require() {
@@ -136,6 +148,9 @@ func (x *call) require() {
 		case r.role&(roleForeign|roleNamed) == roleForeign:
 			x.host(i)
 		}
+	}
+	if x.o.bases {
+		x.requireBases()
 	}
 	var given map[int]bool // keys that an earlier step overwrites
 	for i := range x.steps {
@@ -329,7 +344,7 @@ func (o *Overlay) take(x *call, res *Result) error {
 			ErrFull, total-delta-costs, o.max)
 	}
 	x.judge()
-	x.effect.Reply, x.effect.Exact = x.reply, res.Exact
+	x.effect.Reply, x.effect.Exact, x.effect.Bases = x.reply, res.Exact, x.bases
 	if err := x.unprotected(); err != nil {
 		return err
 	}
@@ -397,6 +412,9 @@ func (o *Overlay) record(x *call, seq uint64, pending bool) {
 func (o *Overlay) enter(s *shard, e *entry, seq uint64, wasKnown bool) {
 	if e.lastSeq == 0 {
 		e.lastSeq = seq
+		if o.lane != nil {
+			e.lane = o.lane(e.name)
+		}
 		s.insert(e)
 		o.held.Add(1)
 		wasKnown = true // it did not count
