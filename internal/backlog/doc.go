@@ -4,4 +4,9 @@
 // line those that an operator sends by hand, so that all of them do the same.
 //
 // FormOf makes the choice, and is pure; Source carries it out.
+//
+// Several Sources share a journal where its entries are for several primaries: the
+// shards of a Cluster, or of a Ring. Lanes then knows how far each is, so that what one
+// primary has leaves although another one is down, and the journal gives back what is
+// over for all.
 package backlog

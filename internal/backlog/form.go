@@ -63,38 +63,71 @@ type Form struct {
 	StandIn []byte
 	// Repeatable says that sending all of it twice in a row is as sending it once.
 	Repeatable bool
+	// Reply is the digest of what Commands have to be answered with; 0: nothing was
+	// promised, or it can't be kept any more.
+	Reply uint64
 }
 
 // nothing is the StandIn of an entry that names no key.
 var nothing = resp.AppendCommandStrings(nil, "ECHO", "")
 
 // FormOf says what a replay does with a record at now, a time of the server's.
-func FormOf(r journal.Record, now time.Time) Form {
-	e, err := entry.Parse(r.Meta, r.Body)
+func FormOf(r journal.Record, now time.Time) Form { return *new(former).of(&r, now) }
+
+// former is FormOf with memory that is used again: a Form of it is good until the next
+// one. It is not safe for concurrent use.
+type former struct {
+	entry          entry.Entry
+	form           Form
+	commands, args [][]byte
+}
+
+func (m *former) of(r *journal.Record, now time.Time) *Form {
+	e := &m.entry
+	err := e.Decode(r.Meta, r.Body)
 	switch {
 	case err != nil: // of a later version, perhaps
-		return unsent(KindUnreadable)
+		m.form = unsent(KindUnreadable)
 	case e.Stale(now):
-		return unsent(KindUseless)
+		m.form = unsent(KindUseless)
 	case e.Lapsed(now):
-		return lapsed(&e)
+		m.form = lapsed(e)
 	case !e.Stands(now):
-		return sent(KindRestore, e.Restore, true)
+		m.send(KindRestore, e.Restore, true)
+	default:
+		// A unit of several is as repeatable as its commands only where these don't
+		// build on each other, which is not looked into.
+		m.send(KindWrite, e.Write, e.Repeatable)
+		if m.form.Kind == KindWrite && promised(e, now) {
+			m.form.Reply = e.Reply
+		}
 	}
-	// A unit of several is as repeatable as its commands only where these don't build
-	// on each other, which is not looked into.
-	return sent(KindWrite, e.Write, e.Repeatable)
+	return &m.form
+}
+
+// promised reports whether what the caller was answered is what a server answers. Where
+// a deadline that the result rests on has passed, and there is nothing to restore, the
+// write finds another state than it had.
+func promised(e *entry.Entry, now time.Time) bool {
+	return !e.Estimated && (e.Until == 0 || e.Until > now.Add(entry.Margin).UnixMilli())
 }
 
 func unsent(k Kind) Form { return Form{Kind: k, StandIn: nothing, Repeatable: true} }
 
-func sent(k Kind, commands []byte, repeatable bool) Form {
-	f := Form{Kind: k, Repeatable: repeatable}
-	whole := eachCommand(commands, func(cmd []byte, _ [][]byte) { f.Commands = append(f.Commands, cmd) })
-	if !whole {
-		return unsent(KindUnreadable)
+// send makes the form one that sends commands.
+func (m *former) send(k Kind, commands []byte, repeatable bool) {
+	m.commands = m.commands[:0]
+	for len(commands) > 0 {
+		args, n, err := resp.ParseCommand(commands, m.args[:0])
+		if err != nil || len(args) == 0 {
+			m.form = unsent(KindUnreadable)
+			return
+		}
+		m.args = args
+		m.commands = append(m.commands, commands[:n:n])
+		commands = commands[n:]
 	}
-	return f
+	m.form = Form{Kind: k, Repeatable: repeatable, Commands: m.commands}
 }
 
 // lapsed is the form of a write whose key's deadline has passed. Where the write

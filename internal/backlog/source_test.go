@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -27,6 +28,7 @@ func must(t *testing.T, errs ...error) {
 type fixture struct {
 	*Source
 	journal  *journal.Journal
+	path     string // the journal's files
 	now      time.Time
 	dead     []string
 	trimmed  []uint64
@@ -36,10 +38,11 @@ type fixture struct {
 // lay makes a journal of the records.
 func lay(t *testing.T, records ...journal.Record) *fixture {
 	t.Helper()
-	j, _, err := journal.Open(journal.Options{Dir: t.TempDir(), Retention: 24 * time.Hour})
+	dir := t.TempDir()
+	j, _, err := journal.Open(journal.Options{Dir: dir, Retention: 24 * time.Hour})
 	must(t, err)
 	t.Cleanup(func() { must(t, j.Close()) })
-	b := &fixture{journal: j, now: noon}
+	b := &fixture{journal: j, path: filepath.Join(dir, j.ID().String()), now: noon}
 	for _, r := range records {
 		ticket, err := j.Append(r)
 		must(t, err)

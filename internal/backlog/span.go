@@ -49,3 +49,17 @@ func (s *spans) take(upTo uint64) (taken spans) {
 	}
 	return taken
 }
+
+// has reports whether seq is in the set.
+func (s spans) has(seq uint64) bool {
+	_, found := slices.BinarySearchFunc(s, seq, func(r span, seq uint64) int {
+		switch {
+		case r.to < seq:
+			return -1
+		case r.from > seq:
+			return 1
+		}
+		return 0
+	})
+	return found
+}

@@ -40,15 +40,6 @@ func TestSpans(t *testing.T) {
 	})
 }
 
-func (s spans) has(seq uint64) bool {
-	for _, r := range s {
-		if r.from <= seq && seq <= r.to {
-			return true
-		}
-	}
-	return false
-}
-
 // check fails where ranges are empty, out of order or touch.
 func (s spans) check(t *rapid.T) {
 	for i, r := range s {

@@ -40,8 +40,9 @@ type witness struct {
 	highest uint64 // no sequence up to it may be given out again
 	trimmed uint64 // the highest that a Trim was asked for
 	dead    map[uint64]bool
-	acked   uint64 // synced
-	lately  uint64 // acknowledged at all
+	settled map[uint64]bool // dead letters that were settled for certain
+	acked   uint64          // synced
+	lately  uint64          // acknowledged at all
 	fates   map[uint64]bool
 	lineage [2]int // the last that was saved for certain, and at all
 	n       int
@@ -53,7 +54,7 @@ func newWitness(seed uint64) *witness {
 	w := &witness{
 		id: ClientID{1}, files: newCrashFS(rnd), rnd: rnd,
 		records: map[uint64]string{}, answers: map[uint64]answer{}, dead: map[uint64]bool{}, fates: map[uint64]bool{},
-		shaky: map[uint64]bool{},
+		shaky: map[uint64]bool{}, settled: map[uint64]bool{},
 	}
 	// A client's directory gets its name when this is complete.
 	first := slot{client: w.id}
@@ -71,7 +72,7 @@ func (w *witness) clone(seed uint64) *witness {
 	c.rnd = rand.New(rand.NewPCG(seed, 2))
 	c.files = w.files.clone(c.rnd)
 	c.records, c.answers, c.dead, c.fates = copyMap(w.records), copyMap(w.answers), copyMap(w.dead), copyMap(w.fates)
-	c.shaky = copyMap(w.shaky)
+	c.shaky, c.settled = copyMap(w.shaky), copyMap(w.settled)
 	return &c
 }
 
@@ -89,6 +90,10 @@ func (w *witness) open() (*Recovery, error) {
 	o := Options{Dir: "none", SegmentBytes: minSegmentBytes, Fsync: w.fsync}.withDefaults()
 	if w.rnd.IntN(3) == 0 {
 		o.Retention = -1
+	}
+	o.beside = func(f func()) { f() } // so that a crash comes to the same place each time
+	if w.rnd.IntN(2) == 0 {
+		o.readyAfter = headerSize + 1
 	}
 	j, rec := newJournal(o, w.id, w.files), new(Recovery)
 	if err := j.recover(o, rec); err != nil {
@@ -117,7 +122,7 @@ func (w *witness) live(n int) error {
 }
 
 func (w *witness) step() error {
-	switch w.rnd.IntN(17) {
+	switch w.rnd.IntN(18) {
 	case 0, 1:
 		return w.trim()
 	case 2:
@@ -146,6 +151,8 @@ func (w *witness) step() error {
 			w.lineage[0] = w.lineage[1]
 		}
 		return w.unlessCrashed(err)
+	case 8:
+		return w.settle()
 	default:
 		return w.append(1 + w.rnd.IntN(4))
 	}
@@ -185,7 +192,8 @@ func (w *witness) append(n int) error {
 			w.answers[ticket.Seq()] = answerKept
 			w.highest = max(w.highest, ticket.Seq())
 		case errors.Is(err, ErrInDoubt):
-			if !w.files.hasCrashed() {
+			// The machine may have crashed since, which is another matter.
+			if !errors.Is(err, errCrashed) {
 				w.shaky[ticket.Seq()] = true
 			}
 		case errors.Is(err, ErrFull), errors.Is(err, ErrFailed):
@@ -219,6 +227,24 @@ func (w *witness) kill() error {
 		}
 	}
 	return nil
+}
+
+// settle removes some of the dead letters whose records are trimmed.
+func (w *witness) settle() error {
+	var seqs []uint64
+	trimmed := w.journal.Stats().Trimmed
+	for seq := uint64(1); seq <= trimmed; seq++ {
+		if w.dead[seq] && w.rnd.IntN(2) == 0 {
+			seqs = append(seqs, seq)
+			w.dead[seq] = false // until it returns nobody can know
+		}
+	}
+	w.files.tell("settle %v of those up to %d", seqs, trimmed)
+	err := w.journal.SettleDead(ctx, seqs...)
+	for _, seq := range seqs {
+		w.settled[seq] = err == nil
+	}
+	return w.unlessCrashed(err)
 }
 
 func (w *witness) acknowledge() {
@@ -340,6 +366,11 @@ func (w *witness) checkRest() error {
 	for seq := range w.dead {
 		if w.dead[seq] && (!letters[seq] || seq > w.journal.Stats().Trimmed && !w.journal.IsDead(seq)) {
 			return fmt.Errorf("the dead letter %d is gone or another one", seq)
+		}
+	}
+	for seq, certain := range w.settled {
+		if certain && (letters[seq] || seq > w.journal.Stats().Trimmed) {
+			return fmt.Errorf("the settled letter %d is back, or its record: trimmed %d", seq, w.journal.Stats().Trimmed)
 		}
 	}
 	if got := w.journal.Progress().Acked; got < w.acked || got > w.lately {

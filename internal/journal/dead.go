@@ -8,6 +8,9 @@ import (
 	"slices"
 )
 
+// deadNew is where the letters that remain after a SettleDead are written.
+const deadNew = "dead.new"
+
 // DeadLetter is a record that the server rejected for good.
 type DeadLetter struct {
 	Record
@@ -19,10 +22,17 @@ type DeadLetter struct {
 // server gave. When it returns nil the letter is on the disk, whatever the
 // policy. Keeping the same sequence again does nothing.
 func (j *Journal) DeadLetter(ctx context.Context, r Record, reason string) error {
-	if err := r.check(); err != nil {
-		return err
+	return j.KeepDead(ctx, DeadLetter{Record: r, Reason: reason})
+}
+
+// KeepDead is DeadLetter for several, which share one sync.
+func (j *Journal) KeepDead(ctx context.Context, letters ...DeadLetter) error {
+	for i := range letters {
+		if err := letters[i].check(); err != nil {
+			return err
+		}
 	}
-	return j.call(ctx, func() error { return j.keepDead(r, reason) })
+	return j.call(ctx, func() error { return j.keepDead(letters) })
 }
 
 // IsDead reports whether the record seq, which is not trimmed yet, is kept as a
@@ -36,16 +46,31 @@ func (j *Journal) IsDead(seq uint64) bool {
 	return dead || j.ended.has(seq)
 }
 
-func (j *Journal) keepDead(r Record, reason string) error {
+// HasDead reports whether IsDead can hold for any record at all.
+func (j *Journal) HasDead() bool {
 	j.mu.Lock()
-	_, known := j.dead[r.Seq]
-	valid, synced := r.Seq > j.trimmed && r.Seq <= j.last, r.Seq <= j.readable
-	j.mu.Unlock()
-	if known {
-		return nil
+	defer j.mu.Unlock()
+	return len(j.dead) > 0 || len(j.ended) > 0
+}
+
+func (j *Journal) keepDead(letters []DeadLetter) error {
+	fresh := make([]DeadLetter, 0, len(letters))
+	synced := true
+	j.mu.Lock()
+	for _, d := range letters {
+		if _, known := j.dead[d.Seq]; known {
+			continue
+		}
+		if d.Seq <= j.trimmed || d.Seq > j.last {
+			j.mu.Unlock()
+			return fmt.Errorf("journal: record %d is not in the log: keep a dead letter before trimming it", d.Seq)
+		}
+		synced = synced && d.Seq <= j.readable
+		fresh = append(fresh, d)
 	}
-	if !valid {
-		return fmt.Errorf("journal: record %d is not in the log: keep a dead letter before trimming it", r.Seq)
+	j.mu.Unlock()
+	if len(fresh) == 0 {
+		return nil
 	}
 	if !synced {
 		// A crash could give its sequence to another write, which would then be
@@ -54,20 +79,28 @@ func (j *Journal) keepDead(r Record, reason string) error {
 			return err
 		}
 	}
-	if err := j.writeDead(r, reason); err != nil {
+	need := int64(headerSize)
+	for _, d := range fresh {
+		need += int64(batchSize + d.encodedSize() + len(d.Reason))
+	}
+	if err := j.withRoom(need, func() error { return j.writeDead(fresh) }); err != nil {
 		return fmt.Errorf("journal: a dead letter could not be kept: %w", err)
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.dead[r.Seq] = struct{}{}
-	j.counts.dead++
+	for _, d := range fresh {
+		if _, twice := j.dead[d.Seq]; !twice {
+			j.dead[d.Seq] = struct{}{}
+			j.counts.dead++
+		}
+	}
 	return nil
 }
 
-// writeDead writes a batch of one record, whose meta holds the reason too. A
-// file that failed once is left behind: its letter may be in it, which does no
-// harm, as letters count once.
-func (j *Journal) writeDead(r Record, reason string) error {
+// writeDead writes a batch of one record for each letter, whose meta holds the reason
+// too, and syncs them together. A file that failed once is left behind: letters may be
+// in it, which does no harm, as they count once.
+func (j *Journal) writeDead(letters []DeadLetter) error {
 	if j.w.dead != nil && j.w.deadEnd >= j.opts.SegmentBytes {
 		err := j.w.dead.close()
 		j.w.dead = nil
@@ -77,7 +110,7 @@ func (j *Journal) writeDead(r Record, reason string) error {
 	}
 	if j.w.dead == nil {
 		f, err := j.newFile(fileName(j.w.deadNext, suffixDead), segmentHeader{
-			kind: kindDead, client: j.id, base: j.w.deadNext, prev: j.w.deadNext - 1, salt: j.salt, created: r.At,
+			kind: kindDead, client: j.id, base: j.w.deadNext, prev: j.w.deadNext - 1, salt: j.salt, created: letters[0].At,
 		})
 		j.w.deadNext++
 		if err != nil {
@@ -85,7 +118,10 @@ func (j *Journal) writeDead(r Record, reason string) error {
 		}
 		j.w.dead, j.w.deadEnd = f, headerSize
 	}
-	buf := j.encodeDead(r, reason)
+	var buf []byte
+	for _, d := range letters {
+		buf = append(buf, j.encodeDead(d.Record, d.Reason)...)
+	}
 	_, err := j.w.dead.WriteAt(buf, j.w.deadEnd)
 	if err == nil {
 		err = j.w.dead.sync()
@@ -111,10 +147,10 @@ func (j *Journal) encodeDead(r Record, reason string) []byte {
 
 // SettleDead removes the dead letters seqs, which somebody has seen to; what
 // became of them belongs into the ledger first. A letter of a record that is not
-// trimmed yet can't be removed, as only the letter keeps it from being replayed.
-// Sequences without a letter are passed over. The letters that remain are
-// written anew before the old files go, so a crash costs none of them, but can
-// leave the settled ones in their place.
+// trimmed yet can't be removed, as only the letter keeps it from being replayed. Trim
+// and ledger are on the disk before any letter goes. Sequences without a letter are
+// passed over. The letters that remain are written anew before the old files go, so a
+// crash costs none of them, but can leave the settled ones in their place.
 func (j *Journal) SettleDead(ctx context.Context, seqs ...uint64) error {
 	settled := make(map[uint64]struct{}, len(seqs))
 	for _, seq := range seqs {
@@ -131,6 +167,11 @@ func (j *Journal) settleDead(settled map[uint64]struct{}) error {
 		if seq > trimmed {
 			return fmt.Errorf("journal: record %d still waits in the log: replay the journal before its dead letters", seq)
 		}
+	}
+	// A crash that takes back the trim would let the records wait again, and nothing
+	// would keep them from being replayed.
+	if err := j.saveProgress(true); err != nil {
+		return err
 	}
 	if j.w.dead != nil {
 		err := j.w.dead.close()
@@ -164,12 +205,21 @@ func (j *Journal) settleDead(settled map[uint64]struct{}) error {
 	return j.fs.syncDir()
 }
 
-// rewriteDead writes all letters but the settled ones to a file of their own,
-// which further ones follow in. partly are the old files that hold something else too.
+// rewriteDead writes all letters but the settled ones to a file of their own. It gets
+// its name when it is whole: of one that a crash cut short nobody could tell that
+// the old files have all that was to be in it. partly are the old files that hold
+// something else too.
 func (j *Journal) rewriteDead(settled map[uint64]struct{}) (kept int, partly []string, err error) {
-	seen := make(map[uint64]struct{})
-	var failed error
-	number := j.w.deadNext
+	if !j.discardFile(deadNew) {
+		return 0, nil, fmt.Errorf("%s, which an earlier attempt left, could not be removed", deadNew)
+	}
+	var (
+		seen   = make(map[uint64]struct{})
+		rest   file
+		end    = int64(headerSize)
+		number = j.w.deadNext
+		failed error
+	)
 	scan := scanDead(j.fs, j.id, func(d DeadLetter) bool {
 		_, again := seen[d.Seq]
 		_, done := settled[d.Seq]
@@ -177,32 +227,37 @@ func (j *Journal) rewriteDead(settled map[uint64]struct{}) (kept int, partly []s
 			return true
 		}
 		seen[d.Seq] = struct{}{}
-		if j.w.dead == nil {
-			f, err := j.newFile(fileName(number, suffixDead), segmentHeader{
+		if rest == nil {
+			rest, failed = j.newFile(deadNew, segmentHeader{
 				kind: kindDead, client: j.id, base: number, prev: number - 1, salt: j.salt, created: d.At,
 			})
-			if err != nil {
-				failed = err
+			if failed != nil {
 				return false
 			}
-			j.w.dead, j.w.deadEnd, j.w.deadNext = f, headerSize, number+1
 		}
 		buf := j.encodeDead(d.Record, d.Reason)
-		if _, failed = j.w.dead.WriteAt(buf, j.w.deadEnd); failed != nil {
-			return false
-		}
-		j.w.deadEnd += int64(len(buf))
-		return true
+		_, failed = rest.WriteAt(buf, end)
+		end += int64(len(buf))
+		return failed == nil
 	})
-	if err = errors.Join(scan.err(), failed); err == nil && j.w.dead != nil {
-		err = j.w.dead.sync()
+	err = errors.Join(scan.failed, failed)
+	if errors.Is(scan.damaged, ErrNewerFormat) {
+		err = errors.Join(err, scan.damaged) // whose letters a later version reads
 	}
-	if err != nil && j.w.dead != nil {
-		// The old files are all there still: what was copied counts once.
-		err = errors.Join(err, j.w.dead.close())
-		j.w.dead = nil
+	if rest == nil {
+		return 0, scan.partly, err
 	}
-	return len(seen), scan.partly, err
+	if err == nil {
+		err = rest.sync()
+	}
+	if err = errors.Join(err, rest.close()); err != nil {
+		return 0, nil, errors.Join(err, j.fs.remove(deadNew))
+	}
+	j.w.deadNext++
+	if err := j.fs.rename(deadNew, fileName(number, suffixDead)); err != nil {
+		return 0, nil, err
+	}
+	return len(seen), scan.partly, j.fs.syncDir()
 }
 
 // DeadLetters calls yield with each dead letter kept, of earlier processes

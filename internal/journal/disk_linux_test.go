@@ -4,68 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/holdfast-cache/holdfast/internal/tmpfs"
 )
-
-// ownMountsEnv marks the process that may mount what it likes.
-const ownMountsEnv = "HOLDFAST_JOURNAL_TEST_MOUNTS"
-
-// inOwnMounts runs the calling test once more, in a process whose mounts, open
-// files and limits are nobody else's, and reports how that went; there it returns
-// true. Where neither root nor a user namespace may mount, the test fails: a full
-// disk can't be had otherwise.
-func inOwnMounts(t *testing.T) bool {
-	t.Helper()
-	if os.Getenv(ownMountsEnv) != "" {
-		return true
-	}
-	run := func(flags uintptr) (string, error) {
-		cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-		cmd.Env = append(os.Environ(), ownMountsEnv+"=1")
-		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | flags}
-		if flags != 0 {
-			cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
-			cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
-		}
-		out, err := cmd.CombinedOutput()
-		return string(out), err
-	}
-	out, err := run(0)
-	if errors.Is(err, syscall.EPERM) {
-		out, err = run(syscall.CLONE_NEWUSER)
-	}
-	switch {
-	case errors.Is(err, syscall.EPERM):
-		t.Fatal("this test mounts a small file system: run it as root, or where user namespaces are allowed")
-	case err != nil:
-		t.Fatalf("%v\n%s", err, out)
-	case !strings.Contains(out, "--- PASS: "+t.Name()):
-		t.Fatalf("the test did not run\n%s", out)
-	}
-	return false
-}
-
-// smallDisk is a file system bounded by options of tmpfs, for this process alone.
-func smallDisk(t *testing.T, options string) (dir string) {
-	t.Helper()
-	dir = t.TempDir()
-	if err := syscall.Mount("none", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
-		t.Fatalf("private mounts: %v", err)
-	}
-	if err := syscall.Mount("holdfast", dir, "tmpfs", 0, options); err != nil {
-		t.Fatalf("mount: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, 0); err != nil {
-			t.Errorf("unmount: %v", err)
-		}
-	})
-	return dir
-}
 
 // appendUntilError appends records of 1 KiB until one fails, and returns those
 // that were committed, as contents would show them.
@@ -89,12 +34,12 @@ func appendUntilError(t *testing.T, j *Journal) (committed []string, err error) 
 // TestDiskThatIsFull fills a real file system: the writer is told so at once and
 // for certain, a replay gets on, and what it gives back is used again.
 func TestDiskThatIsFull(t *testing.T) {
-	if !inOwnMounts(t) {
+	if !tmpfs.Isolated(t) {
 		return
 	}
 	for _, retention := range []bool{false, true} {
 		t.Run(fmt.Sprintf("retention %v", retention), func(t *testing.T) {
-			o := Options{Dir: filepath.Join(smallDisk(t, "size=512k"), "journals"), SegmentBytes: 64 << 10, Retention: -1}
+			o := Options{Dir: filepath.Join(tmpfs.Mount(t, "size=512k"), "journals"), SegmentBytes: 64 << 10, Retention: -1}
 			if retention {
 				o.Retention = 0
 			}
@@ -142,29 +87,23 @@ func TestDiskThatIsFull(t *testing.T) {
 
 // TestDiskThatIsReadOnly: Open says so, and changes and forgets nothing.
 func TestDiskThatIsReadOnly(t *testing.T) {
-	if !inOwnMounts(t) {
+	if !tmpfs.Isolated(t) {
 		return
 	}
-	disk := smallDisk(t, "size=1m")
+	disk := tmpfs.Mount(t, "size=1m")
 	o := Options{Dir: filepath.Join(disk, "journals")}
 	j, _ := mustOpen(t, o)
 	id := j.ID()
 	mustAppend(t, j, "a", "b")
 	mustClose(t, j)
-	remount := func(flags uintptr) {
-		t.Helper()
-		if err := syscall.Mount("holdfast", disk, "tmpfs", syscall.MS_REMOUNT|flags, ""); err != nil {
-			t.Fatalf("remount: %v", err)
-		}
-	}
-	remount(syscall.MS_RDONLY)
+	tmpfs.Remount(t, disk, syscall.MS_RDONLY, "")
 	if j, rec, err := Open(o); !errors.Is(err, syscall.EROFS) || !strings.Contains(err.Error(), "directory can't be used") {
 		if err == nil {
 			mustClose(t, j)
 		}
 		t.Fatalf("Open: %v, %+v", err, rec)
 	}
-	remount(0)
+	tmpfs.Remount(t, disk, 0, "")
 	j, rec := mustOpen(t, o)
 	if j.ID() != id || rec.Lost != 0 {
 		t.Fatalf("recovery: %+v", rec)
@@ -223,7 +162,7 @@ func (f *fewFiles) giveBack(keep int) {
 
 // TestNoFilesLeft uses up the process's file descriptors.
 func TestNoFilesLeft(t *testing.T) {
-	if !inOwnMounts(t) {
+	if !tmpfs.Isolated(t) {
 		return
 	}
 	few := newFewFiles(t)
@@ -282,7 +221,7 @@ func TestNoFilesLeft(t *testing.T) {
 // TestStartWithFewFiles: a journal that found too few open files for its directory
 // makes it later, wherever it stopped.
 func TestStartWithFewFiles(t *testing.T) {
-	if !inOwnMounts(t) {
+	if !tmpfs.Isolated(t) {
 		return
 	}
 	few := newFewFiles(t)
@@ -351,11 +290,11 @@ func TestStartWithFewFiles(t *testing.T) {
 // TestDiskWithoutInodes: whatever file is the one too many, the journal opens, and makes
 // its directory when there is room.
 func TestDiskWithoutInodes(t *testing.T) {
-	if !inOwnMounts(t) {
+	if !tmpfs.Isolated(t) {
 		return
 	}
 	for inodes := 1; ; inodes++ {
-		disk := smallDisk(t, fmt.Sprintf("size=1m,nr_inodes=%d", inodes))
+		disk := tmpfs.Mount(t, fmt.Sprintf("size=1m,nr_inodes=%d", inodes))
 		o := Options{Dir: filepath.Join(disk, "journals")}
 		j, rec, err := Open(o)
 		if err != nil {
@@ -369,9 +308,7 @@ func TestDiskWithoutInodes(t *testing.T) {
 			if err := j.Resume(ctx, nil); !errors.Is(err, syscall.ENOSPC) {
 				t.Errorf("%d inodes: Resume: %v", inodes, err)
 			}
-			if err := syscall.Mount("holdfast", disk, "tmpfs", syscall.MS_REMOUNT, "size=1m,nr_inodes=100"); err != nil {
-				t.Fatalf("remount: %v", err)
-			}
+			tmpfs.Remount(t, disk, 0, "size=1m,nr_inodes=100")
 			if err := j.Resume(ctx, nil); err != nil {
 				t.Fatalf("%d inodes, then more: %v", inodes, err)
 			}

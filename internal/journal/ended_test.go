@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -72,7 +73,7 @@ func TestLedgerOfWhatIsEndedOutlivesItsTime(t *testing.T) {
 	}
 	for range 2 {
 		j, _ := mustOpen(t, Options{Dir: dir, Retention: -1})
-		if !j.IsDead(2) {
+		if !j.IsDead(2) || !j.HasDead() {
 			t.Fatal("a discarded write waits again")
 		}
 		mustClose(t, j)
@@ -178,5 +179,108 @@ func TestSettledLettersKeepWhatCannotBeRead(t *testing.T) {
 	}
 	if left, aside := files(t, j, suffixDead), files(t, j, suffixDamaged); len(left) != 0 || len(aside) != 1 || aside[0] != letters+suffixDamaged {
 		t.Errorf("letters %v, aside %v", left, aside)
+	}
+}
+
+// TestSettleBesideADamagedLetter: one letter that can't be read does not keep the others from
+// being settled for good. The file is set aside as it is.
+func TestSettleBesideADamagedLetter(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := mustOpen(t, Options{Dir: dir})
+	mustAppend(t, j, "a", "b", "c")
+	for seq := uint64(1); seq <= 3; seq++ {
+		r := record("letter")
+		r.Seq = seq
+		if err := j.DeadLetter(ctx, r, "no"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := j.Trim(ctx, 3); err != nil {
+		t.Fatal(err)
+	}
+	name := files(t, j, suffixDead)[0]
+	path := filepath.Join(dir, j.ID().String(), name)
+	mustClose(t, j)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[(headerSize+len(b))/2] ^= 1 // of the second letter
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	j, _ = mustOpen(t, Options{Dir: dir})
+	if err := j.SettleDead(ctx, 1); err != nil {
+		t.Fatal(err)
+	}
+	var left []uint64
+	if err := j.DeadLetters(func(d DeadLetter) bool { left = append(left, d.Seq); return true }); err != nil {
+		t.Errorf("what is left can't be read: %v", err)
+	}
+	if aside := files(t, j, suffixDamaged); !slices.Equal(left, []uint64{3}) || !slices.Equal(aside, []string{name + suffixDamaged}) {
+		t.Errorf("letters %v, aside %v", left, aside)
+	}
+}
+
+// TestDamagedLedgerIsReported: Open tells of entries that can't be read, and starts.
+func TestDamagedLedgerIsReported(t *testing.T) {
+	for what, c := range map[string]struct {
+		spoil func(b []byte) []byte
+		want  string // of each fault a piece, in order; nothing: none
+	}{
+		"nothing":            {func(b []byte) []byte { return b }, ""},
+		"an early entry":     {func(b []byte) []byte { b[headerSize+batchSize+recordSize+3] ^= 1; return b }, "are damaged"},
+		"a batch header":     {func(b []byte) []byte { b[headerSize+4] ^= 1; return b }, "are damaged"},
+		"the file's header":  {func(b []byte) []byte { b[40] ^= 1; return b }, "80 bytes of the ledger are damaged"},
+		"all of the headers": {func(b []byte) []byte { clear(b[:headerSize+batchSize]); return b }, "damaged header"},
+		"the last entry":     {func(b []byte) []byte { b[len(b)-1] ^= 1; return b }, "at the end are no entries"},
+		"the end":            {func(b []byte) []byte { return b[:len(b)-1] }, "at the end are no entries"},
+		"zeros at the end":   {func(b []byte) []byte { return append(b, make([]byte, 5000)...) }, ""},
+		"both": {
+			func(b []byte) []byte { b[headerSize+4] ^= 1; return b[:len(b)-1] },
+			"are damaged | at the end are no entries",
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			dir := t.TempDir()
+			j, _ := mustOpen(t, Options{Dir: dir})
+			mustAppend(t, j, "a", "b", "c")
+			for seq := range uint64(3) {
+				mustRecord(t, j, Fate{From: seq + 1, To: seq + 1, Outcome: OutcomeExpired})
+				if err := j.Sync(ctx); err != nil {
+					t.Fatal(err)
+				}
+			}
+			name := files(t, j, suffixLedger)[0]
+			mustClose(t, j)
+			path := filepath.Join(dir, j.ID().String(), name)
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, c.spoil(b), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, rec := mustOpen(t, Options{Dir: dir})
+			var got []string
+			for _, s := range rec.Skipped {
+				if s.Name != j.ID().String() || !strings.HasPrefix(s.Err.Error(), name) {
+					t.Errorf("it speaks of something else: %+v", s)
+				}
+				got = append(got, s.Err.Error())
+			}
+			want := strings.Split(c.want, " | ")
+			if c.want == "" {
+				want = nil
+			}
+			if rec.Fresh || rec.Entries != 3 || len(got) != len(want) {
+				t.Fatalf("reported %q, want %q: %+v", got, want, rec)
+			}
+			for i := range want {
+				if !strings.Contains(got[i], want[i]) {
+					t.Errorf("reported %q, want %q", got[i], want[i])
+				}
+			}
+		})
 	}
 }

@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -433,4 +434,34 @@ func TestDeadLetterThatCannotBeKept(t *testing.T) {
 		t.Fatalf("DeadLetter: %v", err)
 	}
 	mustAppend(t, j, "b") // the journal itself has not failed
+}
+
+// TestDeadLetterMakesRoom: what was only kept for the ledger goes when a full disk has no room
+// for a letter.
+func TestDeadLetterMakesRoom(t *testing.T) {
+	var faults *faultFS
+	j, _ := mustOpen(t, Options{Dir: t.TempDir(), SegmentBytes: minSegmentBytes, fs: func(f filesystem) filesystem {
+		faults = &faultFS{filesystem: f}
+		return faults
+	}})
+	big := strings.Repeat("x", minSegmentBytes)
+	mustAppend(t, j, big, big, "rejected")
+	if err := j.Trim(ctx, 2); err != nil {
+		t.Fatal(err)
+	}
+	kept := func() int { return len(files(t, j, suffixKept)) }
+	before := kept()
+	faults.set(func(f *faultFS) {
+		f.onCreate = func(name string) error {
+			if strings.HasSuffix(name, suffixDead) && kept() == before {
+				return syscall.ENOSPC
+			}
+			return nil
+		}
+	})
+	dead := record("rejected")
+	dead.Seq = 3
+	if err := j.DeadLetter(ctx, dead, "WRONGTYPE"); err != nil || !j.IsDead(3) || kept() >= before {
+		t.Errorf("DeadLetter: %v; %d segments were kept, and %d are", err, before, kept())
+	}
 }

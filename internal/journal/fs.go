@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // filesystem is what a journal needs of the directory that holds its files;
@@ -83,10 +84,23 @@ func openFile(path string, flag int) (file, error) {
 
 func (o osFile) ReadAt(b []byte, off int64) (int, error)  { return o.f.ReadAt(b, off) }
 func (o osFile) WriteAt(b []byte, off int64) (int, error) { return o.f.WriteAt(b, off) }
-func (o osFile) truncate(size int64) error                { return o.f.Truncate(size) }
 func (o osFile) allocate(off, n int64) error              { return allocate(o.f, off, n) }
 func (o osFile) sync() error                              { return syncData(o.f) }
 func (o osFile) close() error                             { return o.f.Close() }
+
+// truncate keeps the time of the last modification: it tells when a record was added, and not
+// when somebody looked at the journal and cut off what is none. See lastWritten.
+func (o osFile) truncate(size int64) error {
+	st, err := o.f.Stat()
+	if err != nil {
+		return err
+	}
+	if err := o.f.Truncate(size); err != nil {
+		return err
+	}
+	_ = os.Chtimes(o.f.Name(), time.Time{}, st.ModTime()) // a preference is all that hangs on it
+	return nil
+}
 
 func (o osFile) size() (int64, error) {
 	st, err := o.f.Stat()

@@ -332,7 +332,7 @@ func TestSettleDeadFailures(t *testing.T) {
 		t.Fatal(err)
 	}
 	onlyDead := func(name string) error {
-		if strings.HasSuffix(name, suffixDead) {
+		if strings.HasSuffix(name, suffixDead) || name == deadNew {
 			return errDisk
 		}
 		return nil

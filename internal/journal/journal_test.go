@@ -128,7 +128,14 @@ func TestAppendAndRead(t *testing.T) {
 func TestReaderFollowsAndSeeks(t *testing.T) {
 	modes(t, func(t *testing.T, o Options) {
 		j, _ := mustOpen(t, o)
-		mustAppend(t, j, "a", "b")
+		add := func(bodies ...string) {
+			t.Helper()
+			mustAppend(t, j, bodies...)
+			if err := j.Sync(ctx); err != nil { // in memory nobody waits for a commit
+				t.Fatal(err)
+			}
+		}
+		add("a", "b")
 		r := j.NewReader(1)
 		next := func(limit, size int, want ...string) {
 			t.Helper()
@@ -146,7 +153,7 @@ func TestReaderFollowsAndSeeks(t *testing.T) {
 		}
 		next(10, 100, "a", "b")
 		next(10, 100)
-		mustAppend(t, j, "cc", "dd", "ee")
+		add("cc", "dd", "ee")
 		next(1, 100, "cc")
 		next(10, 3, "dd") // ee would pass the size
 		next(10, 1, "ee") // the first one may

@@ -16,9 +16,10 @@ import (
 // tries to make the directory.
 type lateDir struct {
 	dirFS
-	o    Options
-	j    *Journal
-	made atomic.Bool // set by the writer goroutine, which alone creates
+	o       Options
+	j       *Journal
+	made    atomic.Bool             // set by the writer goroutine, which alone creates
+	lasting func(path string) error // syncDir, or what a test has in its place
 }
 
 // openLate opens a new journal without its directory, because of cause, if that may
@@ -29,7 +30,7 @@ func openLate(o Options, rec *Recovery, problem string, cause error) (*Journal, 
 	}
 	var id ClientID
 	random(id[:])
-	d := &lateDir{dirFS: dirFS(filepath.Join(o.Dir, id.String())), o: o}
+	d := &lateDir{dirFS: dirFS(filepath.Join(o.Dir, id.String())), o: o, lasting: syncDir}
 	d.j = newJournal(o, id, o.wrap(d))
 	d.j.w.target = targetHash(o.Target)
 	d.j.w.deadNext = 1
@@ -55,7 +56,7 @@ func (d *lateDir) make() error {
 	_, err := os.Stat(d.path(progressName))
 	switch {
 	case err == nil: // by an earlier attempt, which may not have made it last
-		err = syncDir(d.o.Dir)
+		err = d.lasting(d.o.Dir)
 	case errors.Is(err, fs.ErrNotExist):
 		if err = makeDir(d.o.Dir); err == nil {
 			err = makeDirOf(d.o, d.j.id)

@@ -67,16 +67,20 @@ const (
 	OutcomeSuperseded Outcome = 3
 	// OutcomeExpired: its key's deadline had passed before it could be replayed.
 	OutcomeExpired Outcome = 4
-	// OutcomeConflicted: it was left out, as the server's value had changed.
+	// OutcomeConflicted: it was set aside as a dead letter, as the server's value had
+	// changed.
 	OutcomeConflicted Outcome = 5
 	// OutcomeDeadLettered: it was set aside as a dead letter.
 	OutcomeDeadLettered Outcome = 6
 	// OutcomeDiscarded: an operator ended it.
 	OutcomeDiscarded Outcome = 7
+	// OutcomeDiverged: a primary executed it, and answered otherwise than its caller
+	// had been answered. Detail says where too few replicas confirmed it in time.
+	OutcomeDiverged Outcome = 8
 )
 
 var outcomeNames = [...]string{
-	"", "replayed", "unconfirmed", "superseded", "expired", "conflicted", "dead-lettered", "discarded",
+	"", "replayed", "unconfirmed", "superseded", "expired", "conflicted", "dead-lettered", "discarded", "diverged",
 }
 
 // String is the outcome in a word, of one that a newer version knows its number.
@@ -122,7 +126,7 @@ func (f *Fate) Plain() bool {
 
 // ends reports whether f says of writes that they are not to be executed any more.
 func (f *Fate) ends() bool {
-	return f.Outcome == OutcomeDiscarded || f.Outcome == OutcomeDeadLettered
+	return f.Outcome == OutcomeDiscarded || f.Outcome == OutcomeDeadLettered || f.Outcome == OutcomeConflicted
 }
 
 // continues reports whether f says of the writes right behind to what before

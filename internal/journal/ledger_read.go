@@ -86,36 +86,65 @@ func scanLedgerFile(files filesystem, client ClientID, name string, yield func(F
 	if err != nil {
 		return true, err
 	}
-	return readLedger(f, size, client, yield)
+	scan, err := readLedger(f, size, client, yield)
+	return !scan.ended, err
 }
 
-// readLedger reads a ledger file of that size.
-func readLedger(f file, size int64, client ClientID, yield func(Fate) bool) (more bool, err error) {
+// ledgerScan is what a look through a ledger file met with.
+type ledgerScan struct {
+	ended bool // yield wanted no more
+	// damaged are the bytes that can't be read before the last entry that can, torn
+	// those behind it: a write that a crash cut short, or entries that were damaged.
+	// Nothing tells which. Neither is known of a file that its writer still writes to.
+	damaged, torn int64
+}
+
+// faults says what of the file can't be read.
+func (s ledgerScan) faults() (errs []error) {
+	if s.damaged > 0 {
+		errs = append(errs, fmt.Errorf("journal: %d bytes of the ledger are damaged, how some writes ended is not known", s.damaged))
+	}
+	if s.torn > 0 {
+		errs = append(errs, fmt.Errorf("journal: %d bytes at the end are no entries of the ledger: a crash cut a write short, or they are damaged", s.torn))
+	}
+	return errs
+}
+
+// readLedger reads a ledger file of that size. The error is of the file as a whole.
+func readLedger(f file, size int64, client ClientID, yield func(Fate) bool) (s ledgerScan, err error) {
 	if size < headerSize+batchSize {
-		return true, nil // one that holds no entry yet is in order
+		return s, nil // one that holds no entry yet is in order
 	}
 	h, err := readHeader(f, size, client, kindLedger)
 	if err != nil {
-		return true, err
+		return s, err
 	}
+	if h.base == 0 {
+		s.damaged = headerSize // what follows proves the salt
+	}
+	header := s.damaged
 	sc := newScanner(f, h.salt, headerSize, size, 1)
 	for {
 		r, err := sc.next()
-		if errors.Is(err, io.EOF) {
-			return true, nil
-		}
 		if err != nil {
-			return true, err
+			s.torn = header + sc.skipped - s.damaged + sc.torn
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			return s, err
 		}
+		s.damaged = header + sc.skipped
 		if fate, ok := parseFate(r); ok && !yield(fate) {
-			return false, nil
+			s.ended = true
+			return s, nil
 		}
 	}
 }
 
 // recoverLedger notes the ledger files that are there, and which records they say are
-// ended. The error is the system's: what it keeps from being read may be that.
-func (j *Journal) recoverLedger(names []string) error {
+// ended; rec tells what of them can't be read. The error is the system's: what it keeps
+// from being read may be that.
+func (j *Journal) recoverLedger(names []string, rec *Recovery) error {
 	l := &j.w.ledger
 	for _, name := range names {
 		number, ok := parseFileName(name, suffixLedger)
@@ -123,9 +152,12 @@ func (j *Journal) recoverLedger(names []string) error {
 			continue
 		}
 		l.next = max(l.next, number+1)
-		found, err := j.recoverFates(name)
+		found, faults, err := j.recoverFates(name)
 		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return about(name, err)
+		}
+		for _, fault := range faults {
+			rec.Skipped = append(rec.Skipped, Skipped{Name: j.id.String(), Err: about(name, fault)})
 		}
 		l.files = append(l.files, found)
 	}
@@ -133,20 +165,21 @@ func (j *Journal) recoverLedger(names []string) error {
 	return nil
 }
 
-// recoverFates reads a ledger file of an earlier process.
-func (j *Journal) recoverFates(name string) (found ledgerFile, err error) {
+// recoverFates reads a ledger file of an earlier process. faults say what of it can't
+// be read.
+func (j *Journal) recoverFates(name string) (found ledgerFile, faults []error, err error) {
 	f, err := j.fs.open(name)
 	if err != nil {
-		return ledgerFile{}, err
+		return ledgerFile{}, nil, err
 	}
 	defer func() { err = errors.Join(err, f.close()) }()
 	// One that can't be read stays as long as if it had just been written.
 	found = ledgerFile{name: name, newest: time.Now()}
 	if found.bytes, err = f.size(); err != nil {
-		return ledgerFile{}, err
+		return ledgerFile{}, nil, err
 	}
 	newest := time.Time{}
-	_, damage := readLedger(f, found.bytes, j.id, func(f Fate) bool {
+	scan, damage := readLedger(f, found.bytes, j.id, func(f Fate) bool {
 		newest = laterOf(newest, f.At)
 		if f.ends() && f.To > j.trimmed {
 			j.ended = append(j.ended, span{max(f.From, j.trimmed+1), f.To})
@@ -154,10 +187,14 @@ func (j *Journal) recoverFates(name string) (found ledgerFile, err error) {
 		}
 		return true
 	})
-	if damage == nil && newest.Before(found.newest) {
+	faults = scan.faults()
+	if damage != nil {
+		return found, append(faults, damage), nil
+	}
+	if newest.Before(found.newest) {
 		found.newest = newest
 	}
-	return found, nil
+	return found, faults, nil
 }
 
 // span is a range of sequences, both ends included; spans are a set of them.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -39,14 +40,14 @@ type Recovery struct {
 	Damaged []string
 	// Skipped are the other directories that could not be used. Those that
 	// other processes hold, and those of other targets, are not among them. Under
-	// the journal's own name: dead letters that could not be read and are kept as
-	// they are.
+	// the journal's own name: dead letters, and files of its ledger, that could not be
+	// read as a whole and are kept as they are.
 	Skipped []Skipped
 }
 
 // Open opens a journal: in memory without Dir, else in a subdirectory of Dir.
-// It takes over one that no process holds, preferring one with records, else it
-// makes a new one. Where the disk has no room for that, or the process may open no
+// It takes over one that no process holds, preferring one with records, and of these
+// the one that was written last, else it makes a new one. Where the disk has no room for that, or the process may open no
 // more files, it opens one that has failed, which makes its directory when Resume
 // finds what it needs. What is damaged, of a newer format or made for another
 // target never makes Open fail; the Recovery tells. Errors: invalid options, or
@@ -208,7 +209,7 @@ func isIdle(path string, before time.Time) bool {
 	}
 	for _, e := range entries {
 		switch e.Name() {
-		case lockName, lineageName, lineageNew, confirmedName, confirmedNew:
+		case lockName, lineageName, lineageNew, confirmedName, confirmedNew, deadNew, readyName:
 		case progressName:
 			if st, err := e.Info(); err != nil || !st.ModTime().Before(before) {
 				return false
@@ -263,24 +264,46 @@ func makeDir(path string) error {
 	return nil
 }
 
-// candidates lists the journals below dir, those with records first.
+// candidates lists the journals below dir, those with records first, and of these the one
+// that was written last: a process that starts again wants its own writes back, and not
+// those of another one whose journal it was about to replay when it died.
 func candidates(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
 	var full, empty []string
+	written := make(map[string]time.Time)
 	for _, e := range entries {
 		if _, ok := parseClientID(e.Name()); !ok || !e.IsDir() {
 			continue
 		}
-		if hasSegments(dirFS(filepath.Join(dir, e.Name()))) {
-			full = append(full, e.Name())
+		if path := filepath.Join(dir, e.Name()); hasSegments(dirFS(path)) {
+			full, written[e.Name()] = append(full, e.Name()), lastWritten(path)
 		} else {
 			empty = append(empty, e.Name())
 		}
 	}
+	slices.SortStableFunc(full, func(a, b string) int { return written[b].Compare(written[a]) })
 	return append(full, empty...), nil
+}
+
+// lastWritten is when a record was last added to the journal in dir, as its files tell;
+// zero where they don't.
+func lastWritten(dir string) (at time.Time) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return at
+	}
+	for _, e := range entries {
+		if _, ok := parseFileName(e.Name(), suffixSegment); !ok {
+			continue
+		}
+		if st, err := e.Info(); err == nil {
+			at = laterOf(at, st.ModTime())
+		}
+	}
+	return at
 }
 
 func hasSegments(files filesystem) bool {

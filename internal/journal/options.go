@@ -74,7 +74,8 @@ type Options struct {
 	// MaxBytes bounds the bytes of the records that are not trimmed yet, with
 	// their framing. Beyond it Append returns ErrFull. It is no bound for the disk:
 	// the files can be larger by one segment (SegmentBytes, as disk is given back by
-	// the segment, and up to 1 MiB that is allocated ahead), by the dead letters, for
+	// the segment, and up to 1 MiB that is allocated ahead; in busy times by another
+	// two, the rest of the present one and the next, made ready with zeros), by the dead letters, for
 	// which there is no bound, by the ledger (64 MiB), and by what is kept as
 	// damaged. Default DefaultMaxBytes, without Dir DefaultMaxMemoryBytes; -1: no
 	// bound.
@@ -104,6 +105,11 @@ type Options struct {
 	// covers it. It must be quick and not call the journal back. Without Dir a
 	// ticket is durable before that.
 	Committed func()
+
+	// readyAfter is how many bytes a segment must hold before the next one's file is
+	// made ready, and beside runs what does that. 0 and nil: readyAfter, a goroutine.
+	readyAfter int64
+	beside     func(func())
 
 	// fs replaces the operating system's files of the client's subdirectory.
 	fs func(filesystem) filesystem
@@ -146,6 +152,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Retention == 0 {
 		o.Retention = DefaultRetention
+	}
+	if o.readyAfter == 0 {
+		o.readyAfter = readyAfter
+	}
+	if o.beside == nil {
+		o.beside = func(f func()) { go f() }
 	}
 	if o.SegmentBytes == 0 {
 		o.SegmentBytes = DefaultSegmentBytes

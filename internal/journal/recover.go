@@ -50,7 +50,7 @@ func (j *Journal) recover(o Options, rec *Recovery) error {
 	if err := j.recoverDead(rec); err != nil {
 		return err
 	}
-	if err := j.recoverLedger(names); err != nil {
+	if err := j.recoverLedger(names, rec); err != nil {
 		return err
 	}
 	if j.lineage, err = readLineage(j.fs); err != nil {
@@ -357,10 +357,12 @@ func (j *Journal) vouch(newest *segment, zeros bool) error {
 	return nil
 }
 
-// tidy puts aside what is damaged and removes the newest segment if a crash
-// left it without any content. Nothing depends on it: what fails is tried again
+// tidy puts aside what is damaged and removes what a crash left unfinished: the newest
+// segment if it is without any content, and a copy of the dead letters. Nothing depends on it: what fails is tried again
 // by a later Trim or Open.
 func (j *Journal) tidy(aside []string, newest string, rec *Recovery) {
+	_ = j.discardFile(deadNew)
+	_ = j.discardFile(readyName)
 	for _, name := range aside {
 		if name == newest && j.holdsNothing(name) {
 			_ = j.fs.remove(name)

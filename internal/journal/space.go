@@ -45,12 +45,13 @@ func (j *Journal) allocateAhead(off, n int64) {
 }
 
 // withRoom runs do, which needs so many bytes of disk, and runs it again for as
-// long as the disk is full and trimmed segments that were kept can be given up.
+// long as the disk is full and there is something to give up: the file made ready for
+// later, then trimmed segments that were kept.
 // Whatever do wrote in vain it must be able to write again.
 func (j *Journal) withRoom(need int64, do func() error) error {
 	for {
 		err := do()
-		if err == nil || !isFull(err) || j.releaseRetained(need) == 0 {
+		if err == nil || !isFull(err) || !j.dropReady() && j.releaseRetained(need) == 0 {
 			return err
 		}
 	}

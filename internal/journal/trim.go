@@ -61,17 +61,25 @@ func (j *Journal) trim(seq uint64) error {
 	err := j.removeDoomed()
 	j.prune()
 	if drained {
+		j.dropReady()
 		_ = j.dropMark() // what it was given for is gone; it would be void if it stayed
 	}
 	return err
 }
 
 // removeDoomed takes trimmed segments out of the log, the oldest first, so that
-// a crash never leaves a hole.
+// a crash never leaves a hole. A segment that does not go on where the one before it
+// ended says that what follows there in that file is void. A crash can undo removals in
+// any order, so the file before it must be gone for good first.
 func (j *Journal) removeDoomed() error {
 	now := time.Now()
 	for len(j.w.doomed) > 0 {
 		seg := j.w.doomed[0]
+		if seg.base != seg.prev+1 && j.w.removed {
+			if err := j.syncRemovals(); err != nil {
+				return err
+			}
+		}
 		j.mu.Lock()
 		damaged := seg.damaged // a Reader may still be finding out
 		j.mu.Unlock()
@@ -90,10 +98,17 @@ func (j *Journal) removeDoomed() error {
 			return fmt.Errorf("journal: a finished segment could not be removed: %w", err)
 		}
 		j.w.doomed = j.w.doomed[1:]
+		j.w.removed = true
 	}
+	return j.syncRemovals()
+}
+
+// syncRemovals makes it last that segments have gone.
+func (j *Journal) syncRemovals() error {
 	if err := j.fs.syncDir(); err != nil {
 		return fmt.Errorf("journal: the directory could not be synced: %w", err)
 	}
+	j.w.removed = false
 	return nil
 }
 

@@ -20,10 +20,16 @@ type writer struct {
 	dirty   bool     // active holds bytes that were not synced
 	ahead   int64    // active has its place on the disk up to here, zeros behind what is written
 	plain   bool     // active can't be given place ahead
-	gather  bool     // the last batch had company
+	zeros   bool     // active was made ready with zeros
+	ready   *readyFile
+	noReady bool          // the file of the next segment could not be made
+	shared  bool          // the last batch had company
+	gather  bool          // and it is worth waiting for
+	took    time.Duration // by the last sync
 	timer   *time.Timer
 	armed   bool       // timer will fire
 	doomed  []*segment // trimmed, but not removed yet
+	removed bool       // segments were removed, and the directory has not been synced since
 
 	keeping keeping
 	ledger  ledger
@@ -99,9 +105,11 @@ func (j *Journal) take() (*batch, []request, bool) {
 
 // commit writes b, syncs it if the policy says so, and answers its callers.
 func (j *Journal) commit(b *batch) {
-	j.w.gather = b.count > 1 && !j.volatile
+	j.w.shared = b.count > 1 && !j.volatile
+	j.w.gather = j.w.shared && gathers(b.count, j.w.took)
+	j.prepare(int64(len(b.buf)))
 	if j.w.active != nil && j.w.segment.last >= j.w.segment.base &&
-		j.w.segment.end+int64(len(b.buf)) > j.opts.SegmentBytes {
+		(j.w.segment.end+int64(len(b.buf)) > j.opts.SegmentBytes || j.turnsReady()) {
 		if err := j.syncFile(); err != nil {
 			j.fail(b, err, false)
 			return
@@ -242,18 +250,23 @@ func (j *Journal) startSegment(base uint64) error {
 		name: fileName(base, suffixSegment), base: base, prev: prev, salt: j.salt,
 		end: headerSize, last: prev,
 	}
-	var f file
-	err := j.withRoom(headerSize, func() (err error) {
-		f, err = j.newFile(seg.name, segmentHeader{
-			kind: kindRecords, client: j.id, base: base, prev: prev, salt: j.salt, created: time.Now(),
+	header := segmentHeader{
+		kind: kindRecords, client: j.id, base: base, prev: prev, salt: j.salt, created: time.Now(),
+	}
+	j.w.noReady = false
+	ahead, f := j.opts.SegmentBytes, j.useReady(seg.name, header)
+	if j.w.zeros = f != nil; !j.w.zeros {
+		ahead = headerSize
+		err := j.withRoom(headerSize, func() (err error) {
+			f, err = j.newFile(seg.name, header)
+			return err
 		})
-		return err
-	})
-	if err != nil {
-		return err
+		if err != nil {
+			return err
+		}
 	}
 	j.w.active, j.w.segment, j.w.dirty = f, seg, false
-	j.w.ahead, j.w.plain = headerSize, j.volatile || j.opts.Fsync != FsyncAlways
+	j.w.ahead, j.w.plain = ahead, j.volatile || j.opts.Fsync != FsyncAlways
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.segments = append(j.segments, seg)
@@ -291,11 +304,11 @@ func (j *Journal) syncFile() error {
 		return err
 	}
 	j.w.dirty = false
-	took := time.Since(start)
+	j.w.took = time.Since(start)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.counts.syncs++
-	j.counts.syncTime += took
+	j.counts.syncTime += j.w.took
 	return nil
 }
 
@@ -319,6 +332,7 @@ func (j *Journal) syncActive() error {
 func (j *Journal) shutdown() {
 	err := j.syncActive()
 	j.seal()
+	j.dropReady()
 	j.w.ledger.retry = time.Time{} // there is no later
 	err = errors.Join(err, j.saveProgress(true), j.lastFates(), j.stopKeeping())
 	for _, f := range []file{j.w.dead, j.w.progress} {
