@@ -3,6 +3,7 @@ package replay
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -31,15 +32,17 @@ type acker struct {
 	changed chan struct{}    // closed and replaced when want or seen change
 
 	// Of the goroutine of run alone:
+	replayed  uint64 // Stats.Replayed as of the last Trim
 	primary   *conn
 	followers map[string]context.CancelFunc
 	late      map[string]bool // missed the bound and have not caught up since
+	known     []string        // the replicas of this session: see replicas
 	wg        sync.WaitGroup  // of the followers
 }
 
 func newAcker(r *Replayer, s *session) *acker {
 	return &acker{
-		r: r, s: s,
+		known: r.replicasOf(s.addr), r: r, s: s, replayed: r.Stats().Replayed,
 		acked: make(chan struct{}, 1), drained: make(chan uint64, 1), done: make(chan struct{}),
 		seen: map[string]int64{}, changed: make(chan struct{}),
 		followers: map[string]context.CancelFunc{}, late: map[string]bool{},
@@ -75,9 +78,9 @@ func (a *acker) loop(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		upTo := a.r.Stats().Acked
-		if upTo > a.r.opt.Source.Bounds().Trimmed {
-			if err := a.trim(ctx, upTo); err != nil {
+		st := a.r.Stats()
+		if st.Acked > a.r.opt.Source.Bounds().Trimmed {
+			if err := a.trim(ctx, st.Acked, st.Replayed); err != nil {
 				return err
 			}
 		}
@@ -96,8 +99,9 @@ func (a *acker) announce(upTo uint64) {
 	a.drained <- upTo // this goroutine alone sends, so there is room
 }
 
-// trim waits until the replicas have everything up to upTo, or for the bound.
-func (a *acker) trim(ctx context.Context, upTo uint64) error {
+// trim waits until the replicas have everything up to upTo, or for the bound. So much
+// had been replayed by then.
+func (a *acker) trim(ctx context.Context, upTo, replayed uint64) error {
 	confirmed := true
 	if a.need(a.replicas()) > 0 {
 		offset, err := a.offset(ctx)
@@ -113,14 +117,24 @@ func (a *acker) trim(ctx context.Context, upTo uint64) error {
 	}
 	src := a.r.opt.Source
 	if !confirmed { // counted first: who sees the entries gone sees the count
-		a.r.mu.Lock()
-		a.r.stats.Unconfirmed += upTo - src.Bounds().Trimmed
-		a.r.mu.Unlock()
+		a.countUnconfirmed(upTo-src.Bounds().Trimmed, replayed)
 	}
+	a.replayed = replayed
 	if err := src.Trim(upTo, confirmed); err != nil {
 		return sourceError("trim", err)
 	}
 	return nil
+}
+
+// countUnconfirmed counts entries whose confirmation was not had: so many sequences,
+// or, where those are not all of this replay, what was sent since the last Trim.
+func (a *acker) countUnconfirmed(sequences, replayed uint64) {
+	if a.r.partial {
+		sequences = replayed - a.replayed
+	}
+	a.r.mu.Lock()
+	defer a.r.mu.Unlock()
+	a.r.stats.Unconfirmed += sequences
 }
 
 // save stores how far the primary's history is known to reach.
@@ -183,15 +197,18 @@ func (o *Options) ask(ctx context.Context, c **conn, addr string) (node, error) 
 	return nodeOf(answers)
 }
 
-// replicas is who might be promoted, without the primary itself.
+// replicas is who might be promoted, without the primary itself. One that leaves the list
+// counts on until the bound has passed once: it may have left it by being promoted, without
+// these entries, and nobody is to take its absence for a confirmation.
 func (a *acker) replicas() []string {
-	var addrs []string
-	for _, addr := range a.r.opt.Replicas() {
-		if addr != a.s.addr {
-			addrs = append(addrs, addr)
+	now := a.r.replicasOf(a.s.addr)
+	a.known = slices.DeleteFunc(a.known, func(addr string) bool { return a.late[addr] && !slices.Contains(now, addr) })
+	for _, addr := range now {
+		if !slices.Contains(a.known, addr) {
+			a.known = append(a.known, addr)
 		}
 	}
-	return addrs
+	return a.known
 }
 
 // need is how many of addrs must confirm.

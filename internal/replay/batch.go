@@ -3,6 +3,7 @@ package replay
 import (
 	"strconv"
 
+	"github.com/holdfast-cache/holdfast/internal/coalesce"
 	"github.com/holdfast-cache/holdfast/internal/resp"
 )
 
@@ -14,18 +15,42 @@ type batch struct {
 	entries []Entry
 	last    uint64 // the fence's value once the batch is applied
 	buf     []byte
-	args    [][]byte // for vet
+	held    bool   // the entries' bytes are not the journal's
+	settled bool   // they are in buf
+	tail    []byte // what follows them, where that is sent later
+
+	merging *merging // nil: nothing is merged
+	merger  coalesce.Merger
+	parts   []part // what was sent for the entries
+	spoilt  int    // entries that went with others, and were rejected with them
+	kept    []byte
 }
 
-// encode builds the bytes to send.
-func (b *batch) encode(fence string) []byte {
-	if cap(b.buf) > keepBuffer {
-		b.buf = nil
+// encode builds the bytes to send: next is the fence of the batch that will follow.
+func (b *batch) encode(fence, next string) []byte {
+	b.encodeHead()
+	b.buf = b.appendTail(b.buf, fence, next)
+	return b.buf
+}
+
+// encodeHead builds the part without any effect: the server queues it.
+func (b *batch) encodeHead() []byte {
+	if cap(b.buf) > keepBuffer || b.settled {
+		b.buf, b.settled = nil, false
 	}
-	buf := resp.AppendCommandStrings(b.buf[:0], "MULTI")
-	for _, e := range b.entries {
-		buf = append(buf, e.Cmd...)
+	buf := append(b.buf[:0], multi...)
+	for _, p := range b.plan() {
+		buf = append(buf, p.cmd...)
 	}
+	b.buf = buf
+	return buf
+}
+
+// multi begins a transaction.
+var multi = resp.AppendCommandStrings(nil, "MULTI")
+
+// appendTail appends the part that takes effect.
+func (b *batch) appendTail(buf []byte, fence, next string) []byte {
 	var digits [20]byte
 	buf = resp.AppendArray(buf, 3)
 	buf = resp.AppendBulkString(buf, "SET")
@@ -33,19 +58,36 @@ func (b *batch) encode(fence string) []byte {
 	// The fence comes last, so that a FLUSHDB among the entries can't remove it.
 	buf = resp.AppendBulk(buf, strconv.AppendUint(digits[:0], b.last, 10))
 	buf = resp.AppendCommandStrings(buf, "EXEC")
-	buf = resp.AppendCommandStrings(buf, "WATCH", fence)
-	buf = resp.AppendCommandStrings(buf, "GET", fence)
-	b.buf = buf
-	return buf
+	buf = resp.AppendCommandStrings(buf, "WATCH", next)
+	return resp.AppendCommandStrings(buf, "GET", next)
+}
+
+// settle makes the entries' bytes those in the buffer, into which they were encoded:
+// there they stay when the journal reads on.
+func (b *batch) settle() {
+	if b.held {
+		return
+	}
+	b.held = true
+	b.settled = b.merged() == 0
+	if !b.settled { // not all of them are there
+		b.keep()
+		return
+	}
+	at := len(multi)
+	for i := range b.entries {
+		e := &b.entries[i]
+		e.Cmd = b.buf[at : at+len(e.Cmd) : at+len(e.Cmd)]
+		at += len(e.Cmd)
+	}
 }
 
 // vet reports whether cmd is exactly one command that may stand in a batch.
 // Anything else would shift the replies against the entries, or end the
 // transaction before its fence.
-func (b *batch) vet(cmd []byte) bool {
-	args, n, err := resp.ParseCommand(cmd, b.args[:0])
-	b.args = args[:0]
-	return err == nil && n == len(cmd) && len(args) > 0 && !ofSession(args[0])
+func vet(cmd []byte) bool {
+	name, ok := resp.Single(cmd)
+	return ok && !ofSession(name)
 }
 
 // ofSession reports whether a command acts on the connection or on the

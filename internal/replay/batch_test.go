@@ -19,7 +19,7 @@ func TestEncode(t *testing.T) {
 		want = append(want, command(cmd...)...)
 	}
 	for range 2 { // the buffer is used again
-		if got := b.encode("f"); string(got) != string(want) {
+		if got := b.encode("f", "f"); string(got) != string(want) {
 			t.Fatalf("encoded %q, want %q", got, want)
 		}
 	}
@@ -28,9 +28,9 @@ func TestEncode(t *testing.T) {
 func TestEncodeLetsAHugeBufferGo(t *testing.T) {
 	t.Parallel()
 	b := batch{entries: []Entry{{Cmd: command("SET", "a", strings.Repeat("x", 2*keepBuffer))}}}
-	b.encode("f")
+	b.encode("f", "f")
 	b.entries = nil
-	b.encode("f")
+	b.encode("f", "f")
 	if cap(b.buf) > keepBuffer {
 		t.Errorf("a buffer of %d bytes is kept", cap(b.buf))
 	}
@@ -38,7 +38,6 @@ func TestEncodeLetsAHugeBufferGo(t *testing.T) {
 
 func TestVet(t *testing.T) {
 	t.Parallel()
-	var b batch
 	for _, c := range []struct {
 		cmd  string
 		want bool
@@ -59,7 +58,7 @@ func TestVet(t *testing.T) {
 		{"*0\r\n", false},
 		{"", false},
 	} {
-		if got := b.vet([]byte(c.cmd)); got != c.want {
+		if got := vet([]byte(c.cmd)); got != c.want {
 			t.Errorf("vet(%q) = %v, want %v", c.cmd, got, c.want)
 		}
 	}

@@ -139,6 +139,10 @@ func nodeOf(answers []resp.Value) (node, error) {
 		replID:  info["master_replid"],
 		replID2: info["master_replid2"],
 	}
+	if info["repl_backlog_active"] == "1" {
+		n.backlog, _ = strconv.Atoi(info["repl_backlog_size"])
+	}
+	n.pxat = knowsPXAT(info["redis_version"])
 	n.second, _ = strconv.ParseInt(info["second_repl_offset"], 10, 64)
 	field := "slave_repl_offset"
 	if n.primary {

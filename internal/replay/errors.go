@@ -21,9 +21,26 @@ var (
 	// ErrRefused: the server refuses what replay itself needs (INFO, MULTI, EXEC,
 	// WATCH, and GET and SET of the fence key). Grant these rights.
 	ErrRefused = errors.New("replay: the server refuses a command that replay needs")
+	// ErrMoved: a lane's slot has another owner. What of the lane was not applied was
+	// not applied at all. Look who owns it, and replay the lane there, with the other
+	// lanes of that owner. The error is a *MovedError.
+	ErrMoved = errors.New("replay: a slot of the journal's entries has another owner; look for it and replay there")
 	// ErrRunning: a Run of the same Replayer has not ended yet.
 	ErrRunning = errors.New("replay: already running; wait for the other run to end")
 )
+
+// MovedError is ErrMoved with what the server said.
+type MovedError struct {
+	// Lane is one whose slot has moved; others may have as well.
+	Lane uint16
+	// Addr is the new owner as the server knows it. Empty: it did not tell.
+	Addr string
+}
+
+func (e *MovedError) Error() string { return ErrMoved.Error() }
+
+// Is makes errors.Is(err, ErrMoved) true.
+func (e *MovedError) Is(target error) bool { return target == ErrMoved }
 
 // errReread says that the session's knowledge is void and the fence must be read
 // again. It never leaves the package.
@@ -81,3 +98,7 @@ func abortCause(text string) string {
 	}
 	return codeOf(cause)
 }
+
+// CodeOf is the code that begins an error's text, such as WRONGTYPE: all of it that may
+// be shown, as the rest can quote keys and values.
+func CodeOf(text string) string { return codeOf(text) }

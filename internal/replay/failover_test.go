@@ -141,6 +141,70 @@ func TestNothingIsGivenBackForADeadPrimary(t *testing.T) {
 	r.want(1, "n", "1")
 }
 
+// A replica that is promoted leaves the list of replicas. It has not confirmed anything by
+// that: what it lacks is to be sent to it.
+func TestReplicaThatLeavesTheListConfirmsNothing(t *testing.T) {
+	t.Parallel()
+	for _, acks := range []int{0, 1} {
+		r := newRig(t, 1)
+		r.opt.ReplicaAcks = acks
+		var listed, asked atomic.Int64 // asked counts the questions since nobody is listed
+		listed.Store(1)
+		r.opt.Replicas = func() []string {
+			if listed.Load() == 0 {
+				asked.Add(1)
+			}
+			return r.g.Addrs()[1 : 1+listed.Load()]
+		}
+		r.sever(0, 1)
+		r.src.add("INCR", "n")
+		rp := r.replayer()
+		stop, _ := r.run(rp, 0)
+		r.waitAcked(rp, 1)
+		listed.Store(0)
+		redistest.Eventually(t, patience, "the list to be looked at", func() bool { return asked.Load() > 3 })
+		r.src.add("INCR", "n") // nor what comes later
+		rp.Wake()
+		r.waitAcked(rp, 2)
+		if b := r.src.Bounds(); b.Trimmed != 0 {
+			t.Fatalf("ReplicaAcks %d: trimmed up to %d", acks, b.Trimmed)
+		}
+		r.must(r.g.Node(0).Kill())
+		_ = stop()
+		r.must(r.g.Node(1).Resume())
+		r.must(r.g.PromoteOnly(t.Context(), 1))
+		r.opt.Replicas = nil
+		r.drain(1)
+		r.want(1, "n", "2")
+	}
+}
+
+// One that is gone for good is waited for once.
+func TestReplicaThatIsTakenAway(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1)
+	r.opt.AckBound = 100 * time.Millisecond
+	var listed atomic.Int64
+	listed.Store(1)
+	r.opt.Replicas = func() []string { return r.g.Addrs()[1 : 1+listed.Load()] }
+	r.sever(0, 1)
+	r.src.add("INCR", "n")
+	rp := r.replayer()
+	_, ended := r.run(rp, 0)
+	r.waitAcked(rp, 1)
+	listed.Store(0)
+	r.waitDrained(ended)
+	if got := r.src.unconfirmedTrims(); len(got) != 1 {
+		t.Errorf("unconfirmed trims %v, want one", got)
+	}
+	r.src.add("INCR", "n")
+	rp.Wake()
+	r.waitDrained(ended)
+	if got := r.src.unconfirmedTrims(); len(got) != 1 {
+		t.Errorf("unconfirmed trims %v: it is waited for still", got)
+	}
+}
+
 func TestReplicaAcksCounts(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2)
@@ -278,7 +342,8 @@ func TestRandomCutsAndFailovers(t *testing.T) {
 			return append(addrs[:primary:primary], addrs[primary+1:]...)
 		}
 		cuts := rand.New(rand.NewPCG(seed, uint64(round)+1))
-		l := &link{decide: func(int, []byte) fate {
+		r.opt.Rate = -round % 2 // paced, or with queued batches
+		l := &link{parts: round%4 < 2, decide: func(int, []byte) fate {
 			switch cuts.IntN(8) {
 			case 0:
 				return cutBefore

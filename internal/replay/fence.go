@@ -1,8 +1,18 @@
 package replay
 
+import "github.com/holdfast-cache/holdfast/internal/slot"
+
 // FenceKey is the key that holds the fence of a client id. Whoever needs to know
 // which entries a value already contains reads it together with the value.
 func FenceKey(clientID string) string { return "holdfast:fence:" + clientID }
+
+// FenceKeyOf is the key that holds the fence of a client id for one hash slot of a
+// Cluster. It is in that slot itself, so that it can stand in a transaction with the
+// slot's entries, and moves with it when that gets another owner. The id must hold no
+// brace; those of journals are hexadecimal.
+func FenceKeyOf(clientID string, s uint16) string {
+	return "holdfast:fence:" + clientID + ":{" + slot.Tag(s) + "}"
+}
 
 // node is a server's own account of itself.
 type node struct {
@@ -12,6 +22,8 @@ type node struct {
 	replID2 string // of the history it descends from, up to second
 	second  int64  // the first offset that is no longer of replID2
 	offset  int64  // of the data it has
+	backlog int    // the size of its replication backlog in bytes; 0: it has none
+	pxat    bool   // it knows SET's option PXAT
 }
 
 // position is all that the choice of where to go on rests on.
@@ -20,6 +32,7 @@ type position struct {
 	fence  uint64 // its value
 	bounds Bounds
 	sent   uint64 // nothing beyond this was ever sent
+	reach  uint64 // nothing beyond this can be applied: of what was sent since the fence was read
 	prog   Progress
 	node   node
 }
@@ -68,7 +81,7 @@ func decide(p position) (resumption, error) {
 }
 
 // doubtful resumes after the last entry that is known to be applied; what was
-// sent behind it is in doubt.
+// sent behind it, since the fence was there, is in doubt.
 func doubtful(applied uint64, p position) resumption {
-	return resumption{after: applied, doubtTo: max(applied, p.sent)}
+	return resumption{after: applied, doubtTo: max(applied, p.reach)}
 }

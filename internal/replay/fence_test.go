@@ -90,7 +90,15 @@ func TestDecide(t *testing.T) {
 			resumption{after: 2},
 			nil,
 		},
+		"vanished, and little was sent since it was there": {
+			position{bounds: Bounds{2, 90}, sent: 90, reach: 7, prog: Progress{Acked: 5, ReplID: "A"}, node: here},
+			resumption{after: 5, doubtTo: 7},
+			nil,
+		},
 	} {
+		if c.p.reach == 0 {
+			c.p.reach = c.p.sent
+		}
 		got, err := decide(c.p)
 		if got != c.want || !errors.Is(err, c.err) {
 			t.Errorf("%s: %+v, %v; want %+v, %v", name, got, err, c.want, c.err)

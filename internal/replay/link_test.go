@@ -23,6 +23,9 @@ type link struct {
 	// decide is asked before a request is passed on; nth counts connections from
 	// 1. It may block.
 	decide func(nth int, request []byte) fate
+	// parts has it asked about a batch that is queued, and then about the rest of it,
+	// rather than about both together when the rest comes.
+	parts bool
 
 	mu     sync.Mutex // guards what follows
 	dialed int
@@ -48,17 +51,45 @@ func (l *link) dial(ctx context.Context, addr string) (net.Conn, error) {
 	return &linkConn{Conn: server, link: l, nth: nth}, nil
 }
 
-// linkConn applies the fates at the client's end, where a write is one batch.
+// linkConn applies the fates at the client's end, where a write is one batch, or, where
+// batches are queued, one of its two parts.
 type linkConn struct {
 	net.Conn
 	link *link
 	nth  int
+	head []byte // of a batch whose rest is to come; of the writer
 
 	mu   sync.Mutex // guards gone
 	gone bool       // what is held back now belongs to the network
 }
 
 func (c *linkConn) Write(b []byte) (int, error) {
+	whole := c.join(b)
+	if whole == nil {
+		return len(b), nil
+	}
+	if _, err := c.pass(whole); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// join keeps the head of a batch until its rest comes, and returns what is to be passed
+// on now; nil: nothing.
+func (c *linkConn) join(b []byte) []byte {
+	if c.link.parts {
+		return b
+	}
+	if bytes.HasPrefix(b, multi) && !bytes.Contains(b, []byte("\nEXEC\r\n")) {
+		c.head = bytes.Clone(b)
+		return nil
+	}
+	whole := append(c.head, b...)
+	c.head = nil
+	return whole
+}
+
+func (c *linkConn) pass(b []byte) (int, error) {
 	if !bytes.Contains(b, []byte("\nSET\r\n")) && !bytes.Contains(b, []byte("\nINCR\r\n")) {
 		return c.Conn.Write(b) // a handshake
 	}
@@ -118,7 +149,10 @@ func (l *link) release(t *testing.T) {
 		if _, err := h.server.Write(h.request); err != nil {
 			t.Errorf("late batch: %v", err)
 		}
-		n := bytes.Count(h.request, []byte("\nINCR\r\n"))
+		n := -1 // the fence
+		for _, name := range []string{"INCR", "APPEND", "SET"} {
+			n += bytes.Count(h.request, []byte("\n"+name+"\r\n"))
+		}
 		var o outcome
 		if err := newReplies(h.server).outcome(n, &o); err != nil {
 			t.Errorf("late batch: %v", err)

@@ -10,11 +10,12 @@ import (
 
 // Defaults of Options.
 const (
-	DefaultBatchEntries = 500
+	DefaultBatchEntries = 1000
 	DefaultBatchBytes   = 64 << 10
 	DefaultTimeout      = 5 * time.Second
 	DefaultAckBound     = 5 * time.Second
 	DefaultFenceTTL     = 30 * 24 * time.Hour
+	DefaultAttachGrace  = 5 * time.Second
 )
 
 // Options configures a Replayer. ClientID and Source are required.
@@ -22,8 +23,14 @@ type Options struct {
 	// ClientID names the journal; the fence key is made of it. Two journals must
 	// never share one.
 	ClientID string
-	// Source is the journal.
+	// Source is the journal. With Fence it must be a Laned.
 	Source Source
+	// Fence names the fence of a lane: a key that no other lane has, and that can
+	// stand in one transaction with the lane's entries. A batch then holds entries of
+	// one lane only, and tells by its own fence how far that lane is. nil: all entries
+	// are of one lane, whose fence is FenceKey(ClientID). For the shard of a Cluster
+	// it is FenceKeyOf of the slot.
+	Fence func(lane uint16) string
 
 	// Dial opens a connection, through TLS if need be. Default: plain TCP.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
@@ -37,8 +44,8 @@ type Options struct {
 	Timeout time.Duration
 
 	// BatchEntries and BatchBytes bound a batch; an entry larger than BatchBytes
-	// travels alone. Defaults 500 and 64 KiB: larger ones gain little and hold up
-	// the other clients of the primary.
+	// travels alone. Defaults 1000 and 64 KiB: larger ones gain nothing and hold up
+	// the other clients of the primary, for whose sake a pace makes do with less.
 	BatchEntries int
 	BatchBytes   int
 
@@ -54,10 +61,55 @@ type Options struct {
 	// has caught up. Default 5 s.
 	AckBound time.Duration
 
+	// Rate bounds the entries sent in a second. What arrives while the replay goes on
+	// comes on top of it, so that the replay ends. 0: the pace adapts to the time that
+	// the primary takes; with a bound too. -1: no pace, as fast as the primary takes it,
+	// which its other clients feel.
+	Rate int
+	// AttachGrace is how long a primary's replicas that answer and are not attached to
+	// it are waited for, from the first session of its replication id on. Until then no
+	// more is sent than a quarter of its replication backlog: replicas that the backlog
+	// does not reach back to take a copy of everything. Default 5 s; -1: they are not
+	// waited for.
+	AttachGrace time.Duration
+
+	// Plain replays to a server, or through a proxy, that executes no transactions
+	// (MULTI, EXEC, WATCH). It promises less, so it is never chosen by itself:
+	//
+	//   - A write whose outcome was lost with a connection, one for each loss at most, is
+	//     sent again if it is Repeatable, else it becomes a dead letter, ReasonInDoubt.
+	//   - The entries of one sequence are not executed at once: others see some of them
+	//     before the rest, and a cut can leave them in part; then they are in doubt.
+	//   - What a network or a proxy delivers after its connection was given up is not
+	//     fenced off: if it comes later than a tenth of a second after the fence was
+	//     seen to stand still, it is executed twice, or out of its order.
+	//   - An entry that the server declines for its own state's sake, such as OOM, while
+	//     it executes one behind it becomes a dead letter, since the order has gone past
+	//     it. If the connection is cut at just that moment, it is lost, like any error
+	//     whose answer was lost.
+	//   - Two processes with the same ClientID are noticed when they meet, not kept apart.
+	//   - Behind the address must be one server, which executes a connection's commands
+	//     in their order, and answers INFO itself.
+	//
+	// It can't be had with Fence. A journal that was replayed in part so can't be
+	// replayed otherwise while its fence is open; the error is ErrRefused.
+	Plain bool
+
+	// NoCoalescing sends each entry as it is. By default entries of a batch on one key,
+	// where they are Free, are merged into one command that leaves the same: see package
+	// coalesce. With Plain or Conflicts none are.
+	NoCoalescing bool
+
 	// FenceTTL is put on the fence once everything is trimmed; the next batch
 	// takes it off. It must exceed the longest outage. Default 30 days; -1: the
 	// fence stays for ever (some 100 bytes).
 	FenceTTL time.Duration
+
+	// Conflicts makes the replay look, before a key's first entry is applied, whether the
+	// key is still what it was when that was accepted. It costs a round trip for each
+	// batch that has such entries, and reads their keys' values. nil: entries are applied
+	// whatever their keys hold by now.
+	Conflicts *Conflicts
 
 	// Hooks observe. They are called from the Replayer's goroutines, so they must
 	// return soon and must not call Run.
@@ -67,13 +119,22 @@ type Options struct {
 // Hooks are told what happens; each may be nil.
 type Hooks struct {
 	// Ready: the fence of a verified primary has been read. Called once for each
-	// session, before the first batch.
+	// session, before the first batch. Where each lane has a fence, they are read
+	// later, each before the first entry of its lane.
 	Ready func(Ready)
 	// Gap: entries that had been trimmed are not in the primary.
 	Gap func(Gap)
 	// Paused: the server is in a passing state, named by its error code, such as
 	// OOM. Called once for each; replay tries again by itself.
 	Paused func(code string)
+	// Advanced: entries were sent, at rate writes per second since the call before, or
+	// the session's beginning. Called once in a second at most; Stats has the sums.
+	Advanced func(rate float64)
+	// Conflict: somebody else has written a key, which was then left to the server, or
+	// overwritten after all.
+	Conflict func(Conflict)
+	// Diverged: an entry was answered otherwise than Entry.Reply says.
+	Diverged func(Divergence)
 	// Drained: everything that was durable is in the primary and trimmed. More
 	// may have come since: compare upTo.
 	Drained func(upTo uint64)
@@ -91,6 +152,8 @@ type Ready struct {
 
 // Gap is a range of trimmed entries, From and To included, that a primary does
 // not have: a failover went back behind what had been confirmed.
+// Where each lane has a fence it is of one lane, To is an entry of it, and the
+// entries of other lanes in between are not meant.
 type Gap struct{ From, To uint64 }
 
 // Validate reports every fault at once. New calls it.
@@ -101,6 +164,12 @@ func (o *Options) Validate() error {
 	}
 	if o.Source == nil {
 		errs = append(errs, errors.New("replay: Source is nil; give the journal"))
+	}
+	if o.Fence != nil && o.Source != nil && o.laned() == nil {
+		errs = append(errs, errors.New("replay: Source knows no lanes; one fence for each lane needs a Laned"))
+	}
+	if o.Plain && o.Fence != nil {
+		errs = append(errs, errors.New("replay: Plain is not for the lanes of a Cluster, which executes transactions"))
 	}
 	for _, f := range []struct {
 		name  string
@@ -114,15 +183,28 @@ func (o *Options) Validate() error {
 		{"ReplicaAcks", int64(o.ReplicaAcks), -1},
 		{"AckBound", int64(o.AckBound), 0},
 		{"FenceTTL", int64(o.FenceTTL), -1},
+		{"Rate", int64(o.Rate), -1},
+		{"AttachGrace", int64(o.AttachGrace), -1},
 	} {
 		if f.value < f.least {
 			errs = append(errs, fmt.Errorf("replay: %s is %d; it must be at least %d", f.name, f.value, f.least))
 		}
 	}
+	if o.Plain && o.Conflicts != nil {
+		errs = append(errs, errors.New("replay: Conflicts needs transactions, which Plain does without; leave one of them out"))
+	}
 	if o.FenceTTL > 0 && o.FenceTTL < time.Millisecond {
 		errs = append(errs, errors.New("replay: FenceTTL is below a millisecond; use -1 for none"))
 	}
 	return errors.Join(errs...)
+}
+
+// laned is the Source if it has lanes, else nil.
+func (o *Options) laned() Laned {
+	if l, ok := o.Source.(Laned); ok && l.HasLanes() {
+		return l
+	}
+	return nil
 }
 
 // withDefaults fills in what was left zero.
@@ -135,6 +217,7 @@ func (o Options) withDefaults() Options {
 	def(&o.Timeout, DefaultTimeout)
 	def(&o.AckBound, DefaultAckBound)
 	def(&o.FenceTTL, DefaultFenceTTL)
+	def(&o.AttachGrace, DefaultAttachGrace)
 	if o.BatchEntries == 0 {
 		o.BatchEntries = DefaultBatchEntries
 	}

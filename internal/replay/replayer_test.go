@@ -28,6 +28,7 @@ type rig struct {
 	g   *redistest.Group
 	src *memSource
 	opt Options
+	via string // the address to replay to, in place of a node's own
 
 	mu      sync.Mutex // guards what follows
 	ready   []Ready
@@ -38,9 +39,14 @@ type rig struct {
 
 func newRig(t *testing.T, replicas int) *rig {
 	t.Helper()
-	r := &rig{t: t, g: redistest.StartT(t, redistest.Options{Replicas: replicas}), src: newSource()}
+	return newRigWith(t, redistest.Options{Replicas: replicas})
+}
+
+func newRigWith(t *testing.T, o redistest.Options) *rig {
+	t.Helper()
+	r := &rig{t: t, g: redistest.StartT(t, o), src: newSource()}
 	r.opt = Options{
-		ClientID: "test", Source: r.src, Timeout: patience, AckBound: patience,
+		ClientID: "test", Source: r.src, Rate: -1, Timeout: patience, AckBound: patience,
 		Replicas: func() []string { return r.g.Addrs()[1:] },
 		Hooks: Hooks{
 			Ready:   func(v Ready) { r.note(func() { r.ready = append(r.ready, v) }) },
@@ -72,8 +78,12 @@ func (r *rig) run(rp *Replayer, node int) (stop func() error, ended <-chan error
 	ctx, cancel := context.WithCancel(context.Background())
 	errc := make(chan error, 1)
 	result := make(chan error, 1)
+	addr := r.g.Node(node).Addr()
+	if r.via != "" {
+		addr = r.via
+	}
 	go func() {
-		err := rp.Run(ctx, Target{Addr: r.g.Node(node).Addr()})
+		err := rp.Run(ctx, Target{Addr: addr})
 		result <- err
 		errc <- err
 	}()
@@ -245,32 +255,37 @@ func TestCutAtEveryPoint(t *testing.T) {
 	t.Parallel()
 	for name, f := range map[string]fate{"before": cutBefore, "after": cutAfter} {
 		for batch := 1; batch <= 3; batch++ {
-			t.Run(fmt.Sprintf("%s batch %d", name, batch), func(t *testing.T) {
-				t.Parallel()
-				r := newRig(t, 0)
-				r.opt.BatchEntries = 4
-				sent := 0
-				l := &link{decide: func(int, []byte) fate {
-					if sent++; sent == batch {
-						return f
+			for _, rate := range rates {
+				t.Run(fmt.Sprintf("%s batch %d, rate %d", name, batch, rate), func(t *testing.T) {
+					t.Parallel()
+					r := newRig(t, 0)
+					r.opt.BatchEntries, r.opt.Rate = 4, rate
+					sent := 0
+					l := &link{decide: func(int, []byte) fate {
+						if sent++; sent == batch {
+							return f
+						}
+						return forward
+					}}
+					r.opt.Dial = l.dial
+					for i := range 10 {
+						r.src.add("INCR", "n")
+						r.src.add("APPEND", "log", strconv.Itoa(i)+",")
 					}
-					return forward
-				}}
-				r.opt.Dial = l.dial
-				for i := range 10 {
-					r.src.add("INCR", "n")
-					r.src.add("APPEND", "log", strconv.Itoa(i)+",")
-				}
-				rp := r.drain(0)
-				r.want(0, "n", "10")
-				r.want(0, "log", order(10))
-				if st := rp.Stats(); st.Replayed != 20 || st.Sessions != 2 || st.Batches != 5 {
-					t.Errorf("stats %+v", st)
-				}
-			})
+					rp := r.drain(0)
+					r.want(0, "n", "10")
+					r.want(0, "log", order(10))
+					if st := rp.Stats(); st.Replayed != 20 || st.Sessions != 2 || st.Batches != 5 {
+						t.Errorf("stats %+v", st)
+					}
+				})
+			}
 		}
 	}
 }
+
+// rates are those by which the ways differ: batches one by one, and queued ones.
+var rates = []int{0, -1}
 
 // A batch that was given up is delivered after its successor was applied, or
 // between the successor's reading of the fence and its batch.
@@ -420,4 +435,25 @@ func TestSourceErrorsEndTheRun(t *testing.T) {
 	r.src.fail(false, false)
 	r.drain(0)
 	r.want(0, "n", "1")
+}
+
+// TestLettersThatCannotBeKept: of what the server declined in a batch that it executed the
+// source is told once, and all of it: no fence makes it come again.
+func TestLettersThatCannotBeKept(t *testing.T) {
+	t.Parallel()
+	for _, plain := range []bool{false, true} {
+		r := newRig(t, 0)
+		r.opt.Plain = plain
+		r.do(0, "RPUSH", "list", "x")
+		r.src.add("INCR", "n")
+		r.src.add("INCR", "list")
+		r.src.add("APPEND", "list", "x")
+		r.src.failDead = true
+		_, ended := r.run(r.replayer(), 0)
+		err := <-ended
+		r.want(0, "n", "1")
+		if len(r.src.owed) != 2 || !errors.Is(err, errJournal) {
+			t.Errorf("plain %v: told of %+v, %v", plain, r.src.owed, err)
+		}
+	}
 }

@@ -36,6 +36,7 @@ type outcome struct {
 	fenceE string  // the error of executing the fence
 	watch  string
 	after  fenceValue
+	comparison
 }
 
 // fenceValue is the answer to GET fence.
@@ -61,19 +62,54 @@ func newReplies(r io.Reader) replies {
 
 // status reads one reply and returns its text if it is an error, else "".
 func (r replies) status() (string, error) {
-	first, err := r.br.Peek(1)
-	if err != nil {
-		return "", err
+	if here := r.here(); len(here) > 0 && (here[0] == '+' || here[0] == ':') {
+		if end := bytes.IndexByte(here, '\n'); end > 1 && here[end-1] == '\r' {
+			_, err := r.br.Discard(end + 1)
+			return "", err
+		}
 	}
-	if first[0] == '+' || first[0] == ':' {
-		_, err := r.line()
-		return "", err
-	}
-	v, err := r.rd.ReadValue()
+	// A digest of what is not an error takes no memory, its value would.
+	_, v, err := r.digest(resp.NewDigest())
 	if err != nil || !v.IsError() {
 		return "", err
 	}
 	return errorText(v), nil
+}
+
+// digest reads one reply and adds it to d, or returns it if it is an error.
+func (r replies) digest(d resp.Digest) (_ resp.Digest, fault resp.Value, err error) {
+	if here := r.here(); len(here) > 0 && here[0] != '-' && here[0] != '!' {
+		if next, n, err := d.Add(here); err == nil {
+			_, err = r.br.Discard(n)
+			return next, resp.Value{}, err
+		}
+	}
+	return r.rd.ReadDigest(d)
+}
+
+// here is what has come and is not read; at least one byte, unless the stream ends.
+func (r replies) here() []byte {
+	if r.br.Buffered() == 0 {
+		_, _ = r.br.Peek(1) // its error comes again with the next reading
+	}
+	here, _ := r.br.Peek(r.br.Buffered())
+	return here
+}
+
+// queued is how a server answers what it has queued.
+const queued = "+QUEUED\r\n"
+
+// passQueued skips as many answers that are queued as are here, at most n, and returns
+// how many.
+func (r replies) passQueued(n int) int {
+	here := r.here()
+	skipped := 0
+	for skipped < n && len(here) >= len(queued) && string(here[:len(queued)]) == queued {
+		here = here[len(queued):]
+		skipped++
+	}
+	_, _ = r.br.Discard(skipped * len(queued)) // they are here
+	return skipped
 }
 
 // errorText is never empty, so that "" can stand for 'no error'.
@@ -95,11 +131,14 @@ func (r replies) line() ([]byte, error) {
 // outcome reads the answers to a batch of n entries into o, which is reused. An
 // error means that the outcome is unknown.
 func (r replies) outcome(n int, o *outcome) (err error) {
-	*o = outcome{queue: o.queue[:0], failed: o.failed[:0]}
+	*o = outcome{queue: o.queue[:0], failed: o.failed[:0], comparison: o.again()}
 	if o.multi, err = r.status(); err != nil {
 		return err
 	}
-	for i := range n {
+	for i := 0; i < n; i++ {
+		if i += r.passQueued(n - i); i == n {
+			break
+		}
 		text, err := r.status()
 		if err != nil {
 			return err
@@ -154,8 +193,11 @@ func (r replies) exec(n int, o *outcome) error {
 		return fmt.Errorf("%w: EXEC answered another number of elements", resp.ErrProtocol)
 	}
 	o.exec = execApplied
-	for i := range n {
-		text, err := r.status()
+	for i := 0; i < n; i++ {
+		if i += o.elements(r, i, n); i == n {
+			break
+		}
+		text, err := o.element(r, i)
 		if err != nil {
 			return err
 		}

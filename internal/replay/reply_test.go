@@ -10,7 +10,6 @@ import (
 
 const (
 	ok       = "+OK\r\n"
-	queued   = "+QUEUED\r\n"
 	readonly = "-READONLY You can't write against a read only replica.\r\n"
 	noperm   = "-NOPERM this user has no permissions to run the 'set' command\r\n"
 	unknown  = "-ERR unknown command 'NOSUCH', with args beginning with: 'secret'\r\n"

@@ -1,17 +1,31 @@
 package replay
 
-import "context"
+import (
+	"context"
+	"errors"
+	"time"
+)
 
 // send is the session's loop: batch after batch, and idle when there is none.
 func (r *Replayer) send(ctx context.Context, s *session, a *acker) error {
 	notify(a.acked) // what was trimmed or applied before may be all there is
+	told := time.Now()
 	for {
 		if err := a.failed(); err != nil {
 			return err
 		}
-		found, err := r.fill(s)
+		found, err := r.takeQueued(s)
 		if err != nil {
 			return err
+		}
+		if !found {
+			if err := r.admit(ctx, s, a, false); err != nil {
+				return err
+			}
+			s.readAt = time.Now()
+			if found, err = r.fill(&s.batch, s.after, s.mend); err != nil {
+				return err
+			}
 		}
 		if !found {
 			if err := r.idle(ctx, s, a); err != nil {
@@ -19,25 +33,41 @@ func (r *Replayer) send(ctx context.Context, s *session, a *acker) error {
 			}
 			continue
 		}
-		if err := r.deliver(s); err != nil {
+		switch err := r.deliver(ctx, s); {
+		case errors.Is(err, errAged):
+			if err := s.unwatch(r.fence); err != nil {
+				return err
+			}
+			continue
+		case err != nil:
 			return err
 		}
-		notify(a.acked)
+		// While one batch is on the server behind the other, trimming after each would
+		// take the processor that the next one is made ready by. Behind the last of them
+		// none is queued.
+		if !s.queued || time.Since(told) >= r.tellEvery {
+			told = time.Now()
+			notify(a.acked)
+		}
 	}
 }
 
-// fill reads the next batch, if there is one. It may be empty of entries: when
-// all the rest are dead letters, or behind a gap, the fence alone has to move on.
-func (r *Replayer) fill(s *session) (bool, error) {
+// tellEvery is how long what has landed may wait for being trimmed while more is queued.
+const tellEvery = 5 * time.Millisecond
+
+// fill reads the batch behind a sequence, if there is one. It may be empty of entries:
+// when all the rest are dead letters, or behind a gap, the fence alone has to move on;
+// mend says that it has to in any case.
+func (r *Replayer) fill(b *batch, after uint64, mend bool) (bool, error) {
 	// Bounds comes first: what it calls Last is seen by the Read that follows, so
 	// an empty Read means that there is nothing alive up to it.
 	last := r.opt.Source.Bounds().Last
-	if last <= s.after && !s.mend {
+	if last <= after && !mend {
 		return false, nil
 	}
-	b := &s.batch
 	var err error
-	b.entries, err = r.opt.Source.Read(b.entries[:0], s.after, r.opt.BatchEntries, r.opt.BatchBytes)
+	b.held, b.settled = false, false
+	b.entries, err = r.opt.Source.Read(b.entries[:0], after, r.pacing.entries(), r.opt.BatchBytes)
 	if err != nil {
 		return false, sourceError("read", err)
 	}
@@ -51,8 +81,9 @@ func (r *Replayer) fill(s *session) (bool, error) {
 // weed takes out what must not be sent.
 func (r *Replayer) weed(b *batch) error {
 	var faults []fault
-	for i, e := range b.entries {
-		if b.vet(e.Cmd) {
+	for i := range b.entries {
+		e := &b.entries[i]
+		if vet(e.Cmd) {
 			continue
 		}
 		if err := r.deadLetter(DeadLetter{Seq: e.Seq, Reason: ReasonMalformed}); err != nil {
@@ -68,36 +99,73 @@ func (r *Replayer) weed(b *batch) error {
 
 // deliver sends the batch until it is applied, without the entries that keep it
 // from being so. An error ends the session.
-func (r *Replayer) deliver(s *session) error {
+func (r *Replayer) deliver(ctx context.Context, s *session) error {
+	r.conflicts.begin()
 	for {
+		if _, _, err := r.uncontested(ctx, s, r.fence, s.fence); err != nil {
+			return err
+		}
+		if err := r.conflicts.unhurried(s.readAt, r.aheadFor); err != nil {
+			return err
+		}
 		r.launch(&s.batch)
-		v, err := s.exchange(r.fence)
+		v, err := r.exchange(s)
 		if err != nil {
 			return err
 		}
-		for _, f := range v.dead {
-			d := DeadLetter{Seq: s.batch.entries[f.index].Seq, Reason: ReasonRejected, Text: f.text}
-			if err := r.deadLetter(d); err != nil {
-				return err
-			}
+		if s.out.exec != execApplied {
+			r.missed(s.after)
 		}
+		if s.out.watch == "" && s.out.after == s.fence && r.contested(s) {
+			continue
+		}
+		if err := r.rejected(&s.batch, v.dead, s.out.exec == execApplied); err != nil {
+			return err
+		}
+		r.conflicts.rejected(&s.batch, v.dead)
 		if v.err != nil {
 			return v.err
 		}
 		if !v.resend {
 			r.landed(s, s.batch.counted(v.dead))
+			if r.follow(&s.batch) {
+				continue
+			}
 			return nil
+		}
+		if s.queued { // in its place, what is left of the batch comes first
+			if err := s.withdraw(r.fence); err != nil {
+				return err
+			}
 		}
 		s.batch.drop(v.dead)
 	}
+}
+
+// rejected keeps the entries of a batch aside that the server declined. passed says that
+// the fence has gone past them.
+func (r *Replayer) rejected(b *batch, dead []fault, passed bool) error {
+	var failed error
+	for _, f := range dead {
+		d := DeadLetter{Seq: b.entries[f.index].Seq, Reason: ReasonRejected, Text: f.text, Passed: passed}
+		failed = errors.Join(failed, r.deadLetter(d)) // each is told of, also where one can't be kept
+	}
+	return failed
 }
 
 // launch notes, before a batch is sent, that it may be applied.
 func (r *Replayer) launch(b *batch) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.sent = max(r.sent, b.last)
+	r.sent, r.reach = max(r.sent, b.last), max(r.reach, b.last)
 	r.flightLast, r.flightLen = b.last, b.counted(nil)
+}
+
+// missed notes that the batch was not applied, so that nothing is behind after.
+func (r *Replayer) missed(after uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reach = after
 }
 
 // landed notes that the batch is in the primary, with so many writes.
@@ -132,11 +200,19 @@ func (r *Replayer) idle(ctx context.Context, s *session, a *acker) error {
 
 // drained lets the fence of a journal without pending entries expire.
 func (r *Replayer) drained(s *session, upTo uint64) error {
+	if r.laned != nil {
+		return r.drainedLanes(s, upTo)
+	}
 	if upTo == s.after && s.fence.found && r.opt.FenceTTL > 0 && r.opt.Source.Bounds().Last == upTo {
-		if err := s.retire(r.fence, r.opt.FenceTTL.Milliseconds()); err != nil {
+		retire := func() error { return s.retire(r.fence, r.opt.FenceTTL.Milliseconds()) }
+		if r.opt.Plain {
+			retire = func() error { return r.retirePlain(s) }
+		}
+		if err := retire(); err != nil {
 			return err
 		}
 	}
+	r.conflicts.trimmed(upTo)
 	if r.opt.Hooks.Drained != nil {
 		r.opt.Hooks.Drained(upTo)
 	}

@@ -20,6 +20,9 @@ type memSource struct {
 	unconfirmed []uint64
 	failTrim    bool
 	failRead    bool
+	failDead    bool
+	owed        []DeadLetter // failed, and passed
+	doubted     uint64       // the last entry of which it was told that it may have been applied
 }
 
 func newSource() *memSource { return &memSource{dead: map[uint64]DeadLetter{}} }
@@ -54,7 +57,9 @@ func (m *memSource) Read(dst []Entry, after uint64, maxEntries, maxBytes int) ([
 		if _, dead := m.dead[e.Seq]; dead || e.Seq <= after {
 			continue
 		}
-		if size += len(e.Cmd); len(dst) == maxEntries || (len(dst) > 0 && size > maxBytes) {
+		size += len(e.Cmd)
+		more := len(dst) > 0 && dst[len(dst)-1].Seq == e.Seq // those of one sequence come at once
+		if !more && (len(dst) >= maxEntries || len(dst) > 0 && size > maxBytes) {
 			break
 		}
 		dst = append(dst, e)
@@ -75,9 +80,27 @@ func (m *memSource) SaveProgress(p Progress) error {
 	return nil
 }
 
+// Doubt implements Doubter.
+func (m *memSource) Doubt(_ uint16, upTo uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.doubted = max(m.doubted, upTo)
+}
+
+var errUntold = errors.New("an entry is in doubt, and the source was not told")
+
 func (m *memSource) DeadLetter(d DeadLetter) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if d.Reason == ReasonInDoubt && d.Seq > m.doubted {
+		return errUntold
+	}
+	if m.failDead {
+		if d.Passed {
+			m.owed = append(m.owed, d)
+		}
+		return errJournal
+	}
 	m.dead[d.Seq] = d
 	return nil
 }
