@@ -86,6 +86,9 @@ func (m *Machine) advisePromotion() *Advice {
 	if n == nil || n.Role != RoleReplica {
 		return nil
 	}
+	if !m.last.IsZero() && m.kinship([]*NodeReport{n}) == 0 {
+		return waiting("restart a server with its data: none that answers has those of the last primary, and a promoted one would not be taken for its successor")
+	}
 	voters := m.voters()
 	if m.cause != CauseAllReplicas && m.doubted() {
 		return waiting(fmt.Sprintf("wait: replicas say that their link to it is up, and within %s it will be known whether they hear it or it is gone", heardFresh))

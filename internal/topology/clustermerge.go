@@ -47,6 +47,18 @@ func (c Cluster) Merge(views []ClusterReport) Cluster {
 	return next
 }
 
+// akin reports whether a view names a server of this Cluster. Every one does while nothing is known.
+func (c Cluster) akin(v ClusterReport) bool {
+	return len(c.members) == 0 || slices.ContainsFunc(v.Members, func(m ClusterMember) bool {
+		for _, ids := range c.members {
+			if slices.Contains(ids, m.ID) {
+				return true
+			}
+		}
+		return false
+	})
+}
+
 // weighed is what several views say together.
 type weighed struct {
 	views  []ClusterReport

@@ -28,6 +28,11 @@ type ClusterOptions struct {
 
 // ShardHooks are Options.Pending, OnChange and OnReplay of one shard.
 type ShardHooks struct {
+	// Owner becomes Shard.Owner.
+	Owner any
+	// Bind is called with the shard's monitor before that starts. Nil for nothing.
+	Bind func(*Monitor)
+
 	Pending  func() bool
 	OnChange func(Change)
 	OnReplay func(ReplayOrder)
@@ -38,6 +43,8 @@ type Shard struct {
 	*Monitor
 	// ID names the shard; see [Cluster].
 	ID string
+	// Owner is what ShardHooks.Owner was.
+	Owner any
 
 	gone time.Time // since when it owns no slots; belongs to ClusterMonitor.mu
 }
@@ -169,7 +176,14 @@ func (c *ClusterMonitor) mergeLocked() {
 	}
 	c.dirty = false
 	before := c.cluster.Shards
-	c.cluster = c.cluster.Merge(viewsOf(c.views))
+	c.cluster = c.cluster.Merge(c.viewsLocked())
+	// What was asked of a seed under another name than the Cluster has for it would stay as
+	// it is for ever: only members are asked again.
+	members := map[string]bool{}
+	for i := range c.cluster.Shards {
+		mention(members, c.cluster.Shards[i].Members)
+	}
+	maps.DeleteFunc(c.views, func(addr string, _ *ClusterReport) bool { return !members[addr] })
 	if !slices.EqualFunc(before, c.cluster.Shards, func(a, b ShardFacts) bool {
 		return a.ID == b.ID && a.Owner == b.Owner && slices.Equal(a.Slots, b.Slots) && slices.Equal(a.Members, b.Members)
 	}) {
@@ -177,13 +191,24 @@ func (c *ClusterMonitor) mergeLocked() {
 	}
 }
 
-// viewsOf lists views in the order of their addresses, so that the result does not hang on a map's.
-func viewsOf(views map[string]*ClusterReport) []ClusterReport {
-	out := make([]ClusterReport, 0, len(views))
-	for _, addr := range slices.Sorted(maps.Keys(views)) {
-		out = append(out, *views[addr])
+// viewsLocked lists the views in the order of their addresses, so that the result does not hang on
+// a map's. A server of another Cluster, which has got the address of one that is gone, has no say;
+// where nobody else answers it has under an address that the options name, as that Cluster may
+// have been made anew there.
+func (c *ClusterMonitor) viewsLocked() []ClusterReport {
+	var ours, seeds []ClusterReport
+	for _, addr := range slices.Sorted(maps.Keys(c.views)) {
+		switch v := *c.views[addr]; {
+		case c.cluster.akin(v):
+			ours = append(ours, v)
+		case slices.Contains(c.opts.Seeds, addr):
+			seeds = append(seeds, v)
+		}
 	}
-	return out
+	if len(ours) == 0 {
+		return seeds
+	}
+	return ours
 }
 
 func (c *ClusterMonitor) wakeUp() {
@@ -310,11 +335,16 @@ func (c *ClusterMonitor) newShard(f ShardFacts) *Shard {
 	o.Seeds, o.Probe, o.Facts = f.Members, c.probe, c.facts(f.ID)
 	o.Sentinels, o.ListenSentinel = nil, nil
 	o.Pending, o.OnChange, o.OnReplay = nil, nil, nil
+	var h ShardHooks
 	if c.opts.Open != nil {
-		h := c.opts.Open(f.ID)
+		h = c.opts.Open(f.ID)
 		o.Pending, o.OnChange, o.OnReplay = h.Pending, h.OnChange, h.OnReplay
 	}
-	return &Shard{Monitor: NewMonitor(o), ID: f.ID}
+	s := &Shard{Monitor: NewMonitor(o), ID: f.ID, Owner: h.Owner}
+	if h.Bind != nil {
+		h.Bind(s.Monitor)
+	}
+	return s
 }
 
 // publish makes the table that callers see, and returns the shards if they have changed.

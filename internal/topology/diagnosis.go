@@ -34,6 +34,10 @@ func (m *Machine) faultText() string {
 	case CausePrimaryDown, CauseQuorumLost:
 		return fmt.Sprintf("the primary %s does not answer%s", m.lostName(), m.lostWhy())
 	case CauseHung:
+		if n := find(m.nodes, m.hung); !m.hung.IsZero() && n != nil && n.Answered() {
+			return fmt.Sprintf("the primary %s answers probes and lets writes wait, as under CLIENT PAUSE or with a disk that is stuck; "+
+				"it is used again once it has answered a write", n.Addr)
+		}
 		return fmt.Sprintf("the primary %s accepts connections and does not reply", m.lostName())
 	case CauseLoading:
 		return "the primary is loading its dataset"
@@ -178,6 +182,9 @@ func (m *Machine) splitBrainText() string {
 
 func (m *Machine) foreignText() string {
 	masters := distinct(m.nodes, "", func(n *NodeReport) bool { return n.Role == RoleMaster })
+	if len(masters) == 1 && m.succeeded(masters[0]) {
+		return fmt.Sprintf("the only master that answers, %s, was restarted, and a replica has gone on with a successor of it that does not answer: deferred writes are not sent there; if it is the right one, make the other nodes its replicas", addrs(masters))
+	}
 	return fmt.Sprintf("the only master, %s, does not hold the data of the last primary %s (replication id %s): deferred writes are not sent there; if it is the right one, make the other nodes its replicas",
 		addrs(masters), m.last.Addr, short(m.last.ReplID))
 }
@@ -212,7 +219,7 @@ func (m *Machine) parkedText() string {
 	if !m.parked {
 		return ""
 	}
-	return "replay is parked and waits to be retried"
+	return "the replay is parked, as it can't go on by itself: see the log, and journalctl confirm where the data are not those that the journal was written over; it is tried again every few seconds"
 }
 
 func (m *Machine) lostName() string {

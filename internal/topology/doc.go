@@ -43,6 +43,8 @@
 //     usable primary is only mentioned in the diagnosis, as no write of ours goes there.
 //   - A primary in use that answers BUSY, or takes no more connections, is the primary. So is one that
 //     refuses for want of memory or disk: View.Overload tells, and the state does not heed it.
+//   - A primary that let writes hang and looks well to probes (CLIENT PAUSE WRITE, a stuck disk) is held
+//     in Suspect until it has answered a write: View.AwaitsWrite, WriteAnswered.
 //   - A primary that is lost again soon after its return needs twice as many rounds the next time.
 //
 // # Who decides

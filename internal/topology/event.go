@@ -61,6 +61,14 @@ type (
 	}
 )
 
+// WriteAnswered says: the server with that run_id has answered a write. It ends the hold that
+// SignalHung began: see View.AwaitsWrite.
+type WriteAnswered struct {
+	At    time.Time
+	RunID string
+}
+
+func (e WriteAnswered) when() time.Time { return e.At }
 func (e ProbeRound) when() time.Time    { return e.At }
 func (e Signal) when() time.Time        { return e.At }
 func (e Backlog) when() time.Time       { return e.At }

@@ -134,6 +134,7 @@ func events(m Machine, rounds map[string]ProbeRound) map[string]Event {
 		"late-drain":  Drained{At: at, Attempt: m.attempt + 7},
 		"late-ready":  ReplayReady{At: at, Attempt: m.attempt + 7, RunID: m.primary.RunID},
 		"retry":       RetryReplay{At: at},
+		"answered":    WriteAnswered{At: at, RunID: m.hung.RunID}, "answered-other": WriteAnswered{At: at, RunID: "?"},
 	}
 	for name, round := range rounds {
 		round.At = at
@@ -213,7 +214,7 @@ type fingerprint struct {
 	heads, family            string
 	good, lost, ambiguous    int
 	backlog, running, parked bool
-	deposed, elsewhere       NodeID
+	deposed, elsewhere, hung NodeID
 	flaps                    int
 	out, returned            bool
 	quiet, heard             bool
@@ -224,7 +225,7 @@ func fingerprintOf(m Machine) fingerprint {
 		state: m.state, cause: m.cause, certain: m.certain,
 		primary: m.primary, last: m.last, candidate: m.candidate,
 		heads: sorted(m.lineage.heads), family: sorted(m.lineage.family),
-		deposed: m.deposed, elsewhere: m.elsewhere,
+		deposed: m.deposed, elsewhere: m.elsewhere, hung: m.hung,
 		flaps: m.flap.times, out: m.flap.out, returned: !m.flap.returned.IsZero(),
 		quiet: !m.silence.since.IsZero(), heard: m.heard(m.at),
 		good: min(m.good, m.needed()), lost: m.lost, ambiguous: m.ambiguous,
@@ -254,6 +255,10 @@ func checkStep(m, next Machine, ev Event, actions []Action) error {
 		return fmt.Errorf("a replay runs in the wrong state")
 	case next.running && next.primary != next.last:
 		return fmt.Errorf("a replay runs to a node that was not verified")
+	case !next.hung.IsZero() && (v.Live || next.running) && next.hung.same(next.primary):
+		return fmt.Errorf("live, or replayed to, where writes hang")
+	case v.AwaitsWrite && (next.hung.IsZero() || !next.hung.same(next.last)):
+		return fmt.Errorf("awaits an answer of another than the last primary")
 	case next.parked && next.running:
 		return fmt.Errorf("parked and running")
 	case next.state == StateHealthy && (next.backlog || next.candidate != NodeID{}):

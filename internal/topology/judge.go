@@ -153,6 +153,8 @@ func (m *Machine) kin(n *NodeReport) bool {
 	switch {
 	case m.last.IsZero():
 		return true // nothing known that could contradict
+	case m.succeeded(n):
+		return m.complete()
 	case n.of(m.lineage.heads), n.ID().same(m.last), n.Addr == m.last.Addr:
 		return true
 	}
@@ -163,6 +165,21 @@ func (m *Machine) kin(n *NodeReport) bool {
 		return m.complete()
 	}
 	return m.followed(n)
+}
+
+// succeeded reports whether a server that was restarted has a successor: another one that answers
+// has gone on from its data, with a primary of which nothing else may be known.
+func (m *Machine) succeeded(n *NodeReport) bool {
+	if n.ID().same(m.last) {
+		return false
+	}
+	for i := range m.nodes {
+		o := &m.nodes[i]
+		if o.Answered() && o.ReplID2 != "" && o.ReplID2 == n.ReplID && slices.Contains(m.lineage.heads, o.ReplID) {
+			return true
+		}
+	}
+	return false
 }
 
 // followed reports whether more than half of the known addresses have the

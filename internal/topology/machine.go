@@ -80,6 +80,7 @@ type Machine struct {
 	deposed    NodeID // the last primary, once most Sentinels have named another
 	silence    silence
 	flap       flap
+	hung       NodeID // the primary that writes have hung on, until one is answered
 	overload   Overload
 	overloadAt time.Time
 
@@ -125,6 +126,10 @@ func Step(m Machine, ev Event) (Machine, []Action) {
 		t.replayStopped(ev)
 	case RetryReplay:
 		t.retryReplay()
+	case WriteAnswered:
+		if !t.m.hung.IsZero() && ev.RunID == t.m.hung.RunID {
+			t.m.hung, t.probe = NodeID{}, true
+		}
 	}
 	return t.finish(ev.when())
 }
@@ -201,6 +206,11 @@ func (t *turn) round(ev ProbeRound) {
 func (t *turn) usable(n *NodeReport) {
 	m := &t.m
 	id := n.ID()
+	if !m.hung.IsZero() && id.same(m.hung) {
+		t.holdHung()
+		return
+	}
+	m.hung = NodeID{}
 	// The replication id is part of it: one run_id with another replid went through a time as a
 	// replica (or lost its backlog) between two rounds, so its data may be others.
 	same := id.same(m.primary) && (id.ReplID == m.primary.ReplID)
@@ -225,6 +235,15 @@ func (t *turn) usable(n *NodeReport) {
 	}
 	m.primary = id
 	t.confirm(n)
+}
+
+// holdHung keeps a primary away from writes that looks well and has let writes hang: CLIENT PAUSE
+// WRITE and a stuck disk leave no trace in what a server tells. Only an answered write does.
+func (t *turn) holdHung() {
+	m := &t.m
+	if m.state != StateSuspect || m.cause != CauseHung {
+		t.to(StateSuspect, CauseHung, false)
+	}
 }
 
 // confirm ends Returning, or begins the replay that will, once the primary has been seen often
@@ -295,6 +314,9 @@ func (t *turn) signal(ev Signal) {
 	case !m.state.Live() && m.state != StateReturning:
 		// Nothing is sent there; rounds are under way.
 	case certain:
+		if ev.Kind == SignalHung && m.state.Live() {
+			m.hung = m.primary
+		}
 		t.suspect(cause)
 	case ev.Kind == SignalAmbiguous && m.state.Live():
 		// Counted, no proof: the rounds decide, and one lost probe is then enough for Suspect.

@@ -38,6 +38,10 @@ type Options struct {
 	// return soon after its context ends; until it does, that node counts as not answering and is
 	// not asked again. Required.
 	Probe func(ctx context.Context, addr string) NodeReport
+	// Forget, if not nil, is told of seeds that answer and are no primary while there is none, at
+	// most once a second: behind their names there may be another server by now, which a
+	// connection that is kept does not tell. It is usually [Prober.Forget].
+	Forget func(addr string)
 	// Sentinels are the addresses of Sentinels to begin with; others are learned from them, as are
 	// nodes. Empty means none. Config.MasterName names the group in recommended commands.
 	Sentinels []string
@@ -293,6 +297,12 @@ func (m *Monitor) ReplayStopped(attempt uint64, reason StopReason) {
 
 // RetryReplay starts a replay again that has ended as StopParked.
 func (m *Monitor) RetryReplay() { m.step(RetryReplay{At: m.opts.Now()}) }
+
+// WriteAnswered tells that the server with that run_id has answered a write. It is only heeded while
+// View.AwaitsWrite.
+func (m *Monitor) WriteAnswered(runID string) {
+	m.step(WriteAnswered{At: m.opts.Now(), RunID: runID})
+}
 
 // askPending raises the backlog where an event for it was lost or overtaken. It never lowers it: the
 // answer may be old by the time it is stepped, and a needless replay does no harm where a missing

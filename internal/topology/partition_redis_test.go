@@ -111,3 +111,30 @@ func TestRedisPinned(t *testing.T) {
 	must(t, g.Promote(t.Context(), 0))
 	await(t, m, "its own again", func(v *View) bool { return v.Live && v.Primary.Addr == home })
 }
+
+// A name that leads to another server from now on, where the connections to the former one stay.
+func TestRedisNameMoves(t *testing.T) {
+	g := redistest.StartT(t, redistest.Options{Replicas: 1})
+	proxy, err := redistest.NewProxy(g.Node(0).Addr())
+	must(t, err)
+	defer func() { must(t, proxy.Close()) }()
+	name := proxy.Addr()
+	p := NewProber(nil)
+	m := NewMonitor(Options{
+		Config: Config{Pinned: []string{name}}, Seeds: []string{name}, Interval: 200 * time.Millisecond, Timeout: time.Second,
+		Probe: p.Probe, Forget: p.Forget,
+	})
+	defer func() {
+		m.Close()
+		must(t, p.Close())
+	}()
+	m.Start(t.Context())
+	before := await(t, m, "health", func(v *View) bool { return v.Live })
+	must(t, g.WaitSynced(t.Context()))
+	proxy.SetTarget(g.Node(1).Addr())
+	must(t, g.Promote(t.Context(), 1))
+	v := await(t, m, "the other server", func(v *View) bool { return v.Live && v.Primary.RunID != before.Primary.RunID })
+	if v.Primary.Addr != name {
+		t.Errorf("%+v", v.Primary)
+	}
+}

@@ -1,12 +1,14 @@
 package topology
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -118,6 +120,9 @@ func (p *Prober) attempt(ctx context.Context, addr string, ask func(context.Cont
 		return OutcomeAnswered, false, nil
 	}
 	o = classify(err, OutcomeHung)
+	if o == OutcomeBroken && l.dialer.turnedAway.Load() {
+		o = OutcomeFull
+	}
 	if o != OutcomeBusy { // what it says so on is the connection to keep
 		p.drop(addr, l)
 	}
@@ -171,6 +176,16 @@ func (p *Prober) drop(addr string, l *link) {
 	l.close()
 }
 
+// Forget closes the connection to a server, so that the next probe makes a new one.
+func (p *Prober) Forget(addr string) {
+	p.mu.Lock()
+	l := p.links[addr]
+	p.mu.Unlock()
+	if l != nil {
+		p.drop(addr, l)
+	}
+}
+
 // Close closes the connections. Probes after it fail.
 func (p *Prober) Close() error {
 	p.mu.Lock()
@@ -222,7 +237,8 @@ func (l *link) close() {
 // firstDialer hands a connection that was dialled beforehand to the first dial of a pool; later
 // ones, after an idle connection was found dead, dial anew.
 type firstDialer struct {
-	dial dialFunc
+	dial       dialFunc
+	turnedAway atomic.Bool // the server said on a connection that it has too many
 
 	mu    sync.Mutex // guards ready
 	ready net.Conn
@@ -234,7 +250,7 @@ func (d *firstDialer) connect(ctx context.Context, addr string) error {
 		return err
 	}
 	d.mu.Lock()
-	d.ready = conn
+	d.ready = &firstWords{Conn: conn, dialer: d}
 	d.mu.Unlock()
 	return nil
 }
@@ -251,7 +267,30 @@ func (d *firstDialer) next(ctx context.Context, network, addr string) (net.Conn,
 	if conn := d.take(); conn != nil {
 		return conn, nil
 	}
-	return d.dial(ctx, network, addr)
+	conn, err := d.dial(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	return &firstWords{Conn: conn, dialer: d}, nil
+}
+
+// firstWords is a connection whose first words are heard: a server that has no connection left says so
+// and closes it, and go-redis takes that for an answer to its greeting.
+type firstWords struct {
+	net.Conn
+	dialer *firstDialer
+	heard  bool // belongs to the reader
+}
+
+var tooMany = []byte("-ERR max number of clients")
+
+func (c *firstWords) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if !c.heard && n > 0 {
+		c.heard = true
+		c.dialer.turnedAway.Store(bytes.HasPrefix(b[:n], tooMany))
+	}
+	return n, err
 }
 
 func (d *firstDialer) discard() {

@@ -25,6 +25,7 @@ type rounds struct {
 	backoff   *backoff.ExponentialBackOff
 	paced     State     // the state that the backoff was paced for
 	began     time.Time // of the latest round
+	forgot    time.Time // when connections were forgotten
 	ask       *crew[NodeReport]
 	hear      *crew[SentinelReport]
 }
@@ -126,6 +127,24 @@ func (m *Monitor) round(ctx context.Context) {
 	v := m.View()
 	m.mu.Unlock()
 	m.rounds.settle(v, facts)
+	m.forget(v, facts)
+}
+
+// forgetEvery is the least time between two rounds that forget connections.
+const forgetEvery = time.Second
+
+// forget has the connections to seeds made anew that led to no primary.
+func (m *Monitor) forget(v *View, facts *ShardFacts) {
+	r := &m.rounds
+	if m.opts.Forget == nil || facts != nil || v.Live || r.began.Sub(r.forgot) < forgetEvery {
+		return
+	}
+	r.forgot = r.began
+	for i := range v.Nodes {
+		if n := &v.Nodes[i]; n.Seed && n.Answered() && n.Role != RoleMaster {
+			m.opts.Forget(n.Addr)
+		}
+	}
 }
 
 // roundOfNodes probes all known nodes and those that they, or the Sentinels, name; it returns what

@@ -127,6 +127,10 @@ func (s *scenario) event(t *testing.T, d *datadriven.TestData) Event {
 		return ReplayStopped{At: s.clock, Attempt: attempt, Reason: StopReason(index(t, stopNames[:], arg))}
 	case "retry":
 		return RetryReplay{At: s.clock}
+	case "answered":
+		run := s.m.primary.RunID
+		d.MaybeScanArgs(t, "run", &run)
+		return WriteAnswered{At: s.clock, RunID: run}
 	}
 	t.Fatalf("%s: unknown command %q", d.Pos, d.Cmd)
 	return nil

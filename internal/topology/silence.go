@@ -45,7 +45,8 @@ func (m *Machine) listen(before []NodeReport, at, last time.Time) {
 		}
 	}
 	for _, r := range m.voters() {
-		if r.Primary == lost.Addr && r.LastPing >= 0 && !r.SDown {
+		// One that was started since, and never heard it, counts from its start and has no run id.
+		if r.Primary == lost.Addr && r.PrimaryRunID != "" && r.LastPing >= 0 && !r.SDown {
 			m.hear(at.Add(-r.LastPing-heardMargin), at)
 		}
 	}

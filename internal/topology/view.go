@@ -44,6 +44,9 @@ type View struct {
 	// not heed it: by default the server's error is the application's.
 	Overload   Overload
 	overloadAt time.Time
+	// AwaitsWrite tells that writes have hung on Primary: it is not used again, well as it may look,
+	// before it has answered one. Whoever reads this tries a harmless one: see Monitor.WriteAnswered.
+	AwaitsWrite bool
 	// Automation tells whether Redis is going to end the outage by itself, and what keeps it.
 	Automation Automation
 	// Advice is what an operator can do; nil when nothing is wrong or nothing is known.
@@ -63,7 +66,8 @@ func (m *Machine) View() *View {
 		Live: m.state.Live(), Epoch: m.epoch, Since: m.since, Nodes: m.nodes,
 		Diagnosis: m.diagnose(), Sentinels: m.sentinels, Shard: m.shard, Elsewhere: m.elsewhere,
 		Lineage: m.last.ReplID, Ancestors: m.lineage.others(m.last.ReplID),
-		Overload: m.overload, overloadAt: m.overloadAt, Automation: m.automation(), Advice: m.advise(),
+		AwaitsWrite: !m.hung.IsZero() && m.state == StateSuspect,
+		Overload:    m.overload, overloadAt: m.overloadAt, Automation: m.automation(), Advice: m.advise(),
 	}
 	v.SeedFrom = m.seedFrom(v.ReadFrom)
 	if n := find(m.nodes, m.clockNode()); n != nil {
