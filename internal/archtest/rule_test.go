@@ -30,14 +30,14 @@ type rule struct {
 }
 
 // rules is the import graph. One direction: resilient wires the leaves, which do
-// not know each other; backlog alone joins two of them, for both who replay. command
-// and resp know nothing of ours.
+// not know each other; backlog alone joins two of them, for both who replay. command,
+// resp and slot know nothing of ours.
 var rules = map[string]rule{
 	".": {test: []string{"resilient"}},
 	"resilient": {
 		code: []string{
-			"internal/backlog", "internal/command", "internal/entry", "internal/journal", "internal/overlay",
-			"internal/replay", "internal/resp", "internal/topology", "internal/engine",
+			"internal/backlog", "internal/basis", "internal/command", "internal/entry", "internal/journal", "internal/overlay",
+			"internal/replay", "internal/resp", "internal/slot", "internal/topology", "internal/engine",
 		},
 		test: []string{"internal/semantics", "internal/workload"},
 	},
@@ -48,19 +48,25 @@ var rules = map[string]rule{
 		test: []string{"resilient"},
 	},
 	"internal/archtest": {},
+	"internal/coalesce": {code: []string{"internal/resp"}},
+	"internal/basis":    {},
 	"internal/backlog": {
-		code: []string{"internal/command", "internal/entry", "internal/journal", "internal/replay", "internal/resp"},
+		code: []string{
+			"internal/basis", "internal/command", "internal/entry", "internal/journal", "internal/replay", "internal/resp", "internal/slot",
+		},
 	},
 	"internal/command":     {test: []string{"internal/resp"}},
 	"internal/command/gen": {code: []string{"internal/command", "internal/resp"}},
 	"internal/journal":     {},
-	"internal/entry":       {code: []string{"internal/resp"}},
-	"internal/engine":      {code: []string{"internal/resp"}, test: []string{"internal/command", "internal/workload"}},
-	"internal/overlay":     {code: []string{"internal/engine", "internal/resp"}, test: []string{"internal/command", "internal/workload"}},
+	"internal/entry":       {code: []string{"internal/basis", "internal/resp"}},
+	"internal/engine":      {code: []string{"internal/basis", "internal/resp"}, test: []string{"internal/command", "internal/workload"}},
+	"internal/overlay":     {code: []string{"internal/basis", "internal/engine", "internal/resp", "internal/slot"}, test: []string{"internal/command", "internal/workload"}},
 	"internal/redistest":   {code: []string{"internal/resp"}},
-	"internal/replay":      {code: []string{"internal/resp"}},
+	"internal/replay":      {code: []string{"internal/basis", "internal/coalesce", "internal/resp", "internal/slot"}},
 	"internal/resp":        {},
+	"internal/slot":        {},
 	"internal/semantics":   {code: []string{"internal/command"}},
+	"internal/tmpfs":       {},
 	"internal/topology":    {},
 	"internal/workload":    {code: []string{"internal/resp"}},
 	// The examples see what a user sees, and the servers that the tests see.
@@ -68,7 +74,7 @@ var rules = map[string]rule{
 }
 
 // testSupport may be imported by every test, and by no library package.
-var testSupport = []string{"internal/redistest"}
+var testSupport = []string{"internal/redistest", "internal/tmpfs"}
 
 // libraryModules are the foreign import paths, with everything below them, that
 // the library may use; docs/adr/0001-dependencies.md gives the reasons.
@@ -86,6 +92,7 @@ var libraryModulesNot = []string{"go.opentelemetry.io/otel/sdk"}
 
 // testModules are those that only tests may use.
 var testModules = []string{
+	"github.com/anishathalye/porcupine",
 	"github.com/cockroachdb/datadriven",
 	"go.opentelemetry.io/otel/sdk",
 	"go.uber.org/goleak",

@@ -142,9 +142,9 @@ func (c *Cluster) start(ctx context.Context) error {
 		if _, err := n.Do(ctx, "CLUSTER", "SET-CONFIG-EPOCH", i+1); err != nil {
 			return fmt.Errorf("redistest: %v takes no epoch: %w", n, err)
 		}
-		if _, err := n.Do(ctx, "CLUSTER", "MEET", loopback, nodes[0].port); err != nil {
-			return fmt.Errorf("redistest: %v can't meet %v: %w", n, nodes[0], err)
-		}
+	}
+	if err := c.acquaint(ctx); err != nil {
+		return err
 	}
 	for i := range c.shards {
 		primary := nodes[i]
@@ -159,6 +159,27 @@ func (c *Cluster) start(ctx context.Context) error {
 		}
 	}
 	return c.WaitComplete(ctx)
+}
+
+// acquaint makes every server know all others. Whoever doesn't yet is told again: a
+// handshake that takes longer than NodeTimeout is forgotten.
+func (c *Cluster) acquaint(ctx context.Context) error {
+	nodes := c.group.nodes
+	return pollSlowly(ctx, "the servers to know each other", func() (late error) {
+		for _, n := range nodes {
+			text, err := n.client.ClusterInfo(ctx).Result()
+			if err != nil {
+				return err
+			}
+			if known := parseInfo(text)["cluster_known_nodes"]; known != strconv.Itoa(len(nodes)) {
+				late = fmt.Errorf("%v knows %s servers", n, known)
+				if _, err := n.Do(ctx, "CLUSTER", "MEET", loopback, nodes[0].port); err != nil {
+					return fmt.Errorf("redistest: %v can't meet %v: %w", n, nodes[0], err)
+				}
+			}
+		}
+		return late
+	})
 }
 
 // clusterReplicate makes n a replica of the server with the id, which n may yet

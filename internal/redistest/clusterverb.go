@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // Primary returns the running server of shard i that says it is a primary with
@@ -231,6 +232,30 @@ func (c *Cluster) MoveSlots(ctx context.Context, first, last int, to *Node) erro
 		}
 		if err := c.FinishMove(ctx, slot, to); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// TakeSlots gives the slots from first to last, without their keys, to a primary, as an
+// operator does whose owner of them is lost for good. All running servers are told, and
+// the new owner's word counts for more than the old one's. A primary that has heard so
+// before it is told, and has lost its last slot by it, is a replica by then, and knows.
+func (c *Cluster) TakeSlots(ctx context.Context, first, last int, to *Node) error {
+	id, err := to.clusterID(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := to.Do(ctx, "CLUSTER", "BUMPEPOCH"); err != nil {
+		return fmt.Errorf("redistest: %v can't raise its epoch: %w", to, err)
+	}
+	for _, n := range c.group.running() {
+		pipe := n.Client().Pipeline()
+		for slot := first; slot <= last; slot++ {
+			pipe.Do(ctx, "CLUSTER", "SETSLOT", slot, "NODE", id)
+		}
+		if _, err := pipe.Exec(ctx); err != nil && !strings.Contains(err.Error(), "only with masters") {
+			return fmt.Errorf("redistest: %v can't be told who owns the slots from %d to %d: %w", n, first, last, err)
 		}
 	}
 	return nil

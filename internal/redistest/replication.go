@@ -293,6 +293,17 @@ func (n *Node) setRole(ctx context.Context, host, port string) error {
 	return nil
 }
 
+// RestartReplica is Restart for a server that comes back as a replica of source, as one
+// that was a primary when it died has to: it would stand there as another primary, empty,
+// until somebody told it better.
+func (n *Node) RestartReplica(ctx context.Context, source *Node) error {
+	of := []string{"--replicaof", loopback, strconv.Itoa(source.port)}
+	if err := n.restart(ctx, run{args: of}); err != nil {
+		return err
+	}
+	return n.replicate(ctx, source)
+}
+
 func (n *Node) waitRole(ctx context.Context, role string) error {
 	return poll(ctx, fmt.Sprintf("%v to be a %s", n, role), func() error {
 		s, err := n.status(ctx)

@@ -151,11 +151,22 @@ func mendLongLinks(ctx context.Context, s *Stage) error {
 	return s.Group.MendLinks(ctx)
 }
 
+// breakColdAndReset keeps the Sentinels from acting before they have forgotten the replicas:
+// on a busy machine they would be quicker than the order to forget, and promote one. They
+// are stopped while the cycle is made, and go on one by one: alone none is a quorum, and
+// those that are ahead of it have forgotten the replicas and each other.
 func breakColdAndReset(ctx context.Context, s *Stage) error {
-	if err := s.Group.ColdCycle(ctx); err != nil {
+	if err := s.Sentinels.Pause(); err != nil {
 		return err
 	}
-	return s.Sentinels.Reset(ctx)
+	err := s.Group.ColdCycle(ctx)
+	for _, one := range s.Sentinels.all {
+		err = errors.Join(err, one.node.Resume())
+		if err == nil {
+			err = one.reset(ctx)
+		}
+	}
+	return err
 }
 
 // checkForgotten: all are replicas without links, and no Sentinel knows a replica

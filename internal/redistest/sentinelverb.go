@@ -193,9 +193,16 @@ func (s *Sentinels) Restart(ctx context.Context, which ...int) error {
 // the primary tells of them.
 func (s *Sentinels) Reset(ctx context.Context) error {
 	for _, one := range s.running() {
-		if err := one.client.Reset(ctx, s.opts.Name).Err(); err != nil {
-			return fmt.Errorf("redistest: %v can't be reset: %w", one.node, err)
+		if err := one.reset(ctx); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+func (s *Sentinel) reset(ctx context.Context) error {
+	if err := s.client.Reset(ctx, s.name).Err(); err != nil {
+		return fmt.Errorf("redistest: %v can't be reset: %w", s.node, err)
 	}
 	return nil
 }
