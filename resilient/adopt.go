@@ -298,6 +298,7 @@ func (a *adopter) claim(r *round, name string) (claim, error) {
 		return claim{}, nil
 	}
 	a.life.problems.damage(name, found)
+	a.life.problems.unread(name, found)
 	reason, err := a.judge(r, j, found)
 	switch {
 	case err != nil:

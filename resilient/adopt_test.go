@@ -219,6 +219,7 @@ func TestAdoptKeepsOut(t *testing.T) {
 	if i := <-adopted; i.Entries != 1 || i.Newest.IsZero() || i.ID == "" {
 		t.Errorf("event %+v", i)
 	}
+	redistest.Eventually(t, testPatience, "its own to be replayed", func() bool { return living.Stats().Entries == 0 })
 	if s := living.Stats(); s.Replayed != 2 || s.Parked != 0 {
 		t.Errorf("after it: %+v", s)
 	}

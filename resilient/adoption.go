@@ -39,7 +39,7 @@ func (a *adopter) adopt(r *round, c claim) error {
 	a.life.events.journalAdopted(JournalAdoptedInfo{
 		ID: id, Entries: int(c.found.Entries), Oldest: c.found.Oldest, Newest: c.found.Newest,
 	})
-	source := newJournalSource(a.ctx, j, nil, a.life.router.now, a.life.log)
+	source := newJournalSource(a.ctx, j, nil, a.life.router.now, a.life.log, a.life.options.watchesConflicts())
 	defer func() {
 		if err := source.Close(); err != nil {
 			a.life.log.Warn("an adopted journal's reader could not be closed", slog.Any("error", err))
@@ -54,7 +54,7 @@ func (a *adopter) adopt(r *round, c claim) error {
 		delete(a.rest, id)
 		delete(a.tries, id)
 		a.life.events.journalDrained(JournalDrainedInfo{
-			ID: id, Replayed: replayed.Replayed, DeadLettered: replayed.DeadLettered, Took: time.Since(begun),
+			ID: id, Replayed: replayed.Replayed, DeadLettered: replayed.DeadLettered, Diverged: replayed.Diverged, Took: time.Since(begun),
 		})
 		return nil
 	case isRefusal(err):
@@ -86,6 +86,8 @@ func (a *adopter) replayTo(r *round, j *journal.Journal, source *journalSource) 
 			}
 		},
 	}
+	a.life.guard(&o, source)
+	source.watch(&o)
 	p, err := replay.New(o)
 	if err != nil {
 		return replay.Stats{}, err
@@ -94,6 +96,7 @@ func (a *adopter) replayTo(r *round, j *journal.Journal, source *journalSource) 
 	a.begin(run)
 	err = a.drain(r, run, ended)
 	a.end(run, err == nil)
+	source.report(a.life.log)
 	return p.Stats(), err
 }
 
@@ -170,6 +173,9 @@ func (a *adopter) end(run *adoption, drained bool) {
 	a.sums.Replayed += stats.Replayed
 	a.sums.DeadLettered += stats.DeadLettered + counts.SetAside
 	a.sums.Unconfirmed += stats.Unconfirmed
+	a.sums.Conflicted += stats.Conflicted
+	a.sums.Merged += stats.Merged
+	a.sums.Diverged += stats.Diverged
 	if drained {
 		a.count++
 	}
@@ -185,6 +191,9 @@ func (a *adopter) stats(s *Stats) {
 		sums.Replayed += now.Replayed
 		sums.DeadLettered += now.DeadLettered + counts.SetAside
 		sums.Unconfirmed += now.Unconfirmed
+		sums.Conflicted += now.Conflicted
+		sums.Merged += now.Merged
+		sums.Diverged += now.Diverged
 		expired += counts.Expired
 		s.AdoptedEntries = int(active.journal.Stats().Entries)
 	}
@@ -192,5 +201,8 @@ func (a *adopter) stats(s *Stats) {
 	s.Replayed += sums.Replayed
 	s.DeadLettered += sums.DeadLettered
 	s.Unconfirmed += sums.Unconfirmed
+	s.Conflicted += sums.Conflicted
+	s.Merged += sums.Merged
+	s.Diverged += sums.Diverged
 	s.Expired += expired
 }

@@ -6,18 +6,20 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// backend is what a Client stands on: a replication group that is watched and
-// whose writes can be deferred ([lifecycle]), or a client of several shards that
-// is only guarded ([guarded]). The way of its commands is a [chain].
+// backend is what a Client stands on: a replication group ([lifecycle]), or the shards of
+// a Cluster or a Ring ([clustered], [ringed]), which are watched and whose writes can be
+// deferred. The way of its commands is a [chain].
 type backend interface {
 	watch(ctx context.Context, fn func(*redis.Tx) error, keys ...string) error
 	subscriber() subscriber
 	poolStats() *redis.PoolStats
 	state() ShardState
+	states() []ShardState
 	stats() Stats
 	flush(ctx context.Context) error
 	parked() []ParkedJournal
 	replayParked(ctx context.Context, id string) error
+	deadLetters() letterHome
 	close() error
 }
 
@@ -30,7 +32,8 @@ type subscriber interface {
 
 var (
 	_ backend = (*lifecycle)(nil)
-	_ backend = (*guarded)(nil)
+	_ backend = (*clustered)(nil)
+	_ backend = (*ringed)(nil)
 )
 
 // chain is the way of commands in a group. All of it is one shard, so a command

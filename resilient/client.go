@@ -30,7 +30,8 @@ import (
 // While there is no primary, writes that can be deferred are answered from the
 // overlay when the journal has them, reads of keys with deferred writes come
 // from the overlay and other reads from a replica; every other write is refused
-// with a [*CommandError]. That is not so yet over a Cluster or a Ring, see [Wrap].
+// with a [*CommandError]. Over a Cluster or a Ring that holds for each shard by itself;
+// commands there that name no keys are sent as go-redis sends them: see [Wrap].
 type Client struct {
 	// UniversalClient is the facade: a go-redis client that never dials and
 	// hands every command to the backend.
@@ -38,6 +39,7 @@ type Client struct {
 
 	front   *front
 	backend backend
+	mending chan struct{} // of capacity 1: whose value is in it sees to dead letters
 }
 
 var _ redis.UniversalClient = (*Client)(nil)
@@ -243,7 +245,7 @@ func (f *front) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipe
 func newClientOver(b backend, inmost chain, proto int) (c *Client, facade *redis.Client) {
 	f := newFront(inmost)
 	facade = newFacade(f, proto)
-	return &Client{UniversalClient: facade, front: f, backend: b}, facade
+	return &Client{UniversalClient: facade, front: f, backend: b, mending: make(chan struct{}, 1)}, facade
 }
 
 // newFacade makes the go-redis client that the application's commands enter.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -12,26 +11,10 @@ import (
 // Flush waits until every deferred write accepted so far is in the primary, and
 // its replicas as Options.ReplicaAcks asks. While there is no primary it waits
 // for one. The error is the context's, with the number of writes that wait, or
-// ErrClosed. Where nothing is deferred, over a Cluster or a Ring, it returns nil.
+// ErrClosed. Over a Cluster or a Ring it waits for all shards.
 func (c *Client) Flush(ctx context.Context) error { return c.backend.flush(ctx) }
 
-func (l *lifecycle) flush(ctx context.Context) error {
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		s := l.journal.Stats()
-		if s.Entries == 0 && l.overlay.Empty() {
-			return nil
-		}
-		select {
-		case <-l.ctx.Done():
-			return ErrClosed
-		case <-ctx.Done():
-			return fmt.Errorf("resilient: flush ended with %d deferred writes waiting: %w", s.Entries, ctx.Err())
-		case <-tick.C:
-		}
-	}
-}
+func (l *lifecycle) flush(ctx context.Context) error { return l.foundation.flush(ctx) }
 
 // Shutdown flushes and then closes this client; the error is in the result, as
 // in Shutdown(ctx).Err(). When the flush does not end in time the client is
@@ -76,10 +59,13 @@ func (l *lifecycle) teardown() error {
 	}
 	if l.router != nil && l.monitor != nil {
 		// The client that reads stays: it answers ErrClosed to who is under way.
-		l.router.route.Store(&route{view: l.monitor.View(), read: l.router.route.Load().read, closed: true})
+		l.router.close()
 		l.monitor.Close()
 	}
 	l.cancel()
+	if l.preflight != nil {
+		l.preflight.close()
+	}
 	if l.running {
 		l.adopter.close()
 		l.lineage.close()
@@ -87,19 +73,10 @@ func (l *lifecycle) teardown() error {
 	if l.drain != nil {
 		l.drain.close()
 	}
-	if l.keeper != nil {
-		l.keeper.close()
-	}
 	if l.source != nil {
 		keep(l.source.Close())
 	}
-	if l.journal != nil {
-		s := l.journal.Stats()
-		keep(l.journal.Close())
-		if !l.journal.Durable() && s.Entries > 0 {
-			keep(backlogLost(int(s.Entries)))
-		}
-	}
+	keep(l.closeJournal())
 	for _, c := range []*redis.Client{l.pubsub, l.facade} {
 		if c != nil {
 			keep(c.Close())
@@ -110,6 +87,9 @@ func (l *lifecycle) teardown() error {
 	}
 	if l.prober != nil {
 		keep(l.prober.Close())
+	}
+	if l.sentinels != nil {
+		keep(l.sentinels.Close())
 	}
 	for _, n := range []*nodeClients{l.seeds, l.nodes} {
 		if n != nil {

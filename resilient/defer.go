@@ -21,6 +21,11 @@ var (
 	// errAgain says that the write is to be decided anew: nothing of it is anywhere.
 	errAgain = errors.New("resilient: the write is to be decided anew")
 
+	// errElsewhere says that the write belongs to another shard by now.
+	errElsewhere = fmt.Errorf("%w: its slot has just moved to another shard", ErrNoPrimary)
+
+	errAstride = fmt.Errorf("%w: its keys belong to several shards", ErrNoPrimary)
+
 	// The kinds of refusal that callers need not tell apart from others by value.
 	errPendingKey   = fmt.Errorf("%w: of its key", ErrPendingWrites)
 	errPendingKeys  = fmt.Errorf("%w: of any key", ErrPendingWrites)
@@ -160,13 +165,16 @@ func (r *router) tryCommit(ctx context.Context, w *write) (outcome, error) {
 // where the overlay is to read it.
 func (r *router) apply(ctx context.Context, w *write, now int64) (outcome, error) {
 	rt := r.current()
-	out := outcome{exact: !w.estimated}
+	if err := r.mayDefer(rt); err != nil {
+		return outcome{}, err
+	}
+	out := outcome{exact: !w.estimated && !rt.partitioned()}
 	res, err := r.overlay.Write(ctx, overlay.Request{
 		DB:       r.db,
 		Proto:    r.proto,
 		Commands: w.commands,
 		Now:      now,
-		OnlyHeld: rt.write != nil,
+		OnlyHeld: rt.write != nil && !w.strained,
 		Commit: func(effect *overlay.Effect) (uint64, error) {
 			if r.committing != nil {
 				r.committing()
@@ -176,8 +184,17 @@ func (r *router) apply(ctx context.Context, w *write, now int64) (outcome, error
 			}
 			rec := w.record(r.db, r.proto, effect)
 			w.size = int64(len(rec.Meta) + len(rec.Body))
+			if r.mine != nil && !r.mine(w.lane) {
+				return 0, errElsewhere
+			}
 			var err error
 			out.ticket, err = r.journal.Append(rec)
+			if err == nil {
+				r.taken.Add(1)
+			}
+			if err == nil && r.note != nil {
+				r.note(out.ticket.Seq(), w.lane)
+			}
 			return out.ticket.Seq(), err
 		},
 	})
@@ -193,6 +210,10 @@ func (r *router) apply(ctx context.Context, w *write, now int64) (outcome, error
 		return outcome{}, errNoRoom
 	case err != nil:
 		return outcome{}, overlayError(err)
+	case res.Seq == 0 && !res.Exact:
+		// Nothing is deferred that would make an estimate worth its while: it is a
+		// transaction that only reads, and as good as a read by itself.
+		return outcome{}, ErrBaseUnknown
 	}
 	out.reply, out.ends = res.Reply, res.Ends
 	out.exact = out.exact && res.Exact
@@ -221,8 +242,7 @@ func (r *router) awaitCommit(ctx context.Context, name string, class command.Cla
 		r.failed() // the journal's, not the caller's
 	}
 	if errors.Is(err, journal.ErrInDoubt) {
-		receiptOf(ctx).inDoubt()
-		return r.doubt(name, class, err)
+		return r.doubt(ctx, name, class, err)
 	}
 	if r.blocks && errors.Is(err, journal.ErrFull) {
 		return errNoRoom

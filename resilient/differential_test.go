@@ -89,7 +89,7 @@ func (w *twins) run(n int) {
 	check(t, w.g.Promote(ctx, 1))
 	waitState(t, w.ours, resilient.StateHealthy)
 	check(t, w.ours.Flush(ctx))
-	if s := w.ours.Stats(); s.DeadLettered != 0 || s.InDoubt != 0 {
+	if s := w.ours.Stats(); s.DeadLettered != 0 || s.InDoubt != 0 || s.Diverged != 0 || s.Merged == 0 {
 		t.Errorf("after the replay: %+v", s)
 	}
 	w.sameData(ctx)

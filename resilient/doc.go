@@ -102,9 +102,9 @@
 //
 // # Limits at this time
 //
-// Deferral works for one standalone replication group: one seed address and
-// [Options.Nodes], or a client of yours in [Wrap]. Sentinel's own say, and the
-// shards of Cluster and Ring, are to come. Other processes' writes to the same
+// Deferral works for one replication group, found by its address and
+// [Options.Nodes] or by its Sentinels; for each shard of a Cluster and of a Ring;
+// or for a client of yours in [Wrap]. Other processes' writes to the same
 // keys, after the promotion and before the replay, are overwritten by it in order
 // of arrival. The fence of a journal is a key named holdfast:fence:<id>, which
 // expires 30 days after its last use; the user needs the rights to it, and to

@@ -15,26 +15,37 @@ import (
 // drain carries out the topology's replay orders, and tells the router how far
 // the replay is. At most one replay runs.
 type drain struct {
-	ctx    context.Context // ends with the client
-	source *journalSource
+	ctx context.Context // ends with the client
 	// admit says why the journal may not be replayed to the primary now, if so; what
 	// has to come before it is there when it returns nil.
-	admit    func(context.Context, topology.NodeID) error
-	refused  func(error) // told that the primary refuses the replay
-	settled  func()      // told that the journal has been replayed
+	admit   func(context.Context, topology.NodeID) error
+	refused func(error) // told that the primary refuses the replay
+	settled func()      // told that the journal has been replayed
+	monitor *topology.Monitor
+	events  *events
+	log     *slog.Logger
+
+	// fresh gives the feed of the next replay, where what belongs to a shard may have
+	// changed: over a Cluster. nil: there is one for all.
+	fresh func() (*feed, error)
+	feed  atomic.Pointer[feed] // of the latest replay; never nil
+
+	motion motion
+	crowd  crowd
+
+	mu      sync.Mutex   // guards what follows
+	past    replay.Stats // of the feeds before the present one
+	expired uint64       // likewise
+	newest  *drainRun    // the one ordered last
+	active  *drainRun    // the one whose events come now; it may have been stopped
+	retry   *time.Timer  // of a parked replay
+}
+
+// feed is what a replay reads and who sends it.
+type feed struct {
+	owned    *laneSet // of one shard of several
+	source   *journalSource
 	replayer *replay.Replayer
-	monitor  *topology.Monitor
-	events   *events
-	log      *slog.Logger
-	batch    uint64
-
-	moved   atomic.Uint64 // how far the replay was when somebody looked
-	movedAt atomic.Int64  // when it was seen to have moved, in Unix nanoseconds
-
-	mu     sync.Mutex  // guards what follows
-	newest *drainRun   // the one ordered last
-	active *drainRun   // the one whose events come now; it may have been stopped
-	retry  *time.Timer // of a parked replay
 }
 
 // parkedRetry is how long a replay rests that can't go on by itself: rights that
@@ -49,28 +60,33 @@ type drainRun struct {
 	done    chan struct{} // closed when it has ended
 	begun   time.Time
 	before  replay.Stats
+	*feed   // set when it begins
 
+	over    bool // it has ended, or is about to; guarded by drain.mu
 	told    bool // of its beginning; guarded by drain.mu
 	drained bool // guarded by drain.mu
 }
 
-// When nothing has moved for this long (a replica that does not confirm, a
-// server out of memory), writers don't wait for it.
-const stallAfter = 250 * time.Millisecond
-
 // near implements cutover.
-func (d *drain) near(seq uint64) bool { return seq <= d.replayer.Stats().Acked+2*d.batch }
+func (d *drain) near(seq uint64) bool {
+	f := d.feed.Load()
+	n := d.within(f)
+	return seq <= f.replayer.Stats().Acked+n || d.fresh != nil && f.source.Few(int(n))
+}
+
+// wake tells the replay that more is durable.
+func (d *drain) wake() { d.feed.Load().replayer.Wake() }
 
 // stalled implements cutover: the replay, or its confirmation by replicas, has
 // not moved for a while.
 func (d *drain) stalled() bool {
-	moved := d.replayer.Stats().Acked + d.source.Bounds().Trimmed
-	now := time.Now().UnixNano()
-	if d.moved.Swap(moved) != moved {
-		d.movedAt.Store(now)
-		return false
+	f := d.feed.Load()
+	stats := f.replayer.Stats()
+	stalled := d.motion.stalled(time.Now(), stats.Acked+f.source.Trimmed(), stats.Batches)
+	if stalled { // what comes meanwhile is not to be made up for
+		d.crowd.reset()
 	}
-	return now-d.movedAt.Load() > int64(stallAfter)
+	return stalled
 }
 
 // order is the monitor's OnReplay.
@@ -81,11 +97,16 @@ func (d *drain) order(o topology.ReplayOrder) {
 	if before != nil && (o.Start || o.Attempt == before.attempt) {
 		before.cancel()
 	}
-	if !o.Start || d.ctx.Err() != nil {
-		return
+	if o.Start && d.ctx.Err() == nil {
+		d.launch(o.Attempt, o.Primary)
 	}
+}
+
+// launch starts a run behind the one before. d.mu is held.
+func (d *drain) launch(attempt uint64, primary topology.NodeID) {
+	before := d.newest
 	ctx, cancel := context.WithCancel(d.ctx)
-	d.newest = &drainRun{attempt: o.Attempt, primary: o.Primary, cancel: cancel, done: make(chan struct{})}
+	d.newest = &drainRun{attempt: attempt, primary: primary, cancel: cancel, done: make(chan struct{})}
 	go d.replay(ctx, d.newest, before)
 }
 
@@ -96,15 +117,15 @@ func (d *drain) replay(ctx context.Context, run, before *drainRun) {
 	if before != nil {
 		<-before.done
 	}
-	run.begun, run.before = time.Now(), d.replayer.Stats()
-	d.mu.Lock()
-	d.active = run
-	d.mu.Unlock()
-	err := d.admit(ctx, run.primary)
+	err := d.begin(run)
 	if err == nil {
-		err = d.replayer.Run(ctx, replay.Target{Addr: run.primary.Addr, RunID: run.primary.RunID})
+		err = d.admit(ctx, run.primary)
+	}
+	if err == nil {
+		err = run.replayer.Run(ctx, replay.Target{Addr: run.primary.Addr, RunID: run.primary.RunID})
 	}
 	d.mu.Lock()
+	run.over = true
 	drained, told := run.drained, run.told
 	d.mu.Unlock()
 	if drained {
@@ -117,6 +138,8 @@ func (d *drain) replay(ctx context.Context, run, before *drainRun) {
 	case drained:
 		d.settled()
 		d.monitor.Drained(run.attempt)
+	case ctx.Err() == nil && errors.Is(err, replay.ErrMoved):
+		d.follow(ctx, run)
 	case ctx.Err() == nil:
 		d.log.Warn("the replay stopped", slog.String("primary", run.primary.Addr), slog.Any("error", err))
 		if isRefusal(err) {
@@ -124,6 +147,88 @@ func (d *drain) replay(ctx context.Context, run, before *drainRun) {
 		}
 		d.stopped(run.attempt, stopReason(err))
 	}
+}
+
+// begin readies a run.
+func (d *drain) begin(run *drainRun) error {
+	f := d.feed.Load()
+	if d.fresh != nil {
+		next, err := d.fresh()
+		if err != nil {
+			return err
+		}
+		if next != f {
+			d.turn(f, next)
+			f = next
+		}
+	}
+	run.feed, run.begun, run.before = f, time.Now(), f.replayer.Stats()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.active = run
+	return nil
+}
+
+// turn goes on to the next feed, and adds the figures of the one that is done with to
+// those of the ones before.
+func (d *drain) turn(f, next *feed) {
+	stats, counts := f.replayer.Stats(), f.source.Counts()
+	if err := f.source.Close(); err != nil {
+		d.log.Warn("a replay's reader could not be closed", slog.Any("error", err))
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.past.Replayed += stats.Replayed
+	d.past.Unconfirmed += stats.Unconfirmed
+	d.past.Conflicted += stats.Conflicted
+	d.past.Merged += stats.Merged
+	d.past.Diverged += stats.Diverged
+	d.expired += counts.Expired
+	d.feed.Store(next)
+}
+
+// stats adds the figures of all replays.
+func (d *drain) stats(s *Stats) {
+	d.mu.Lock()
+	f, past, expired := d.feed.Load(), d.past, d.expired
+	d.mu.Unlock()
+	now := f.replayer.Stats()
+	s.ReplayPace += f.replayer.Pace()
+	s.Replayed += past.Replayed + now.Replayed
+	s.Unconfirmed += past.Unconfirmed + now.Unconfirmed
+	s.Conflicted += past.Conflicted + now.Conflicted
+	s.Merged += past.Merged + now.Merged
+	s.Diverged += past.Diverged + now.Diverged
+	s.Expired += expired + f.source.Counts().Expired
+}
+
+// follow begins a run again that has met a slot which has gone elsewhere, as soon as
+// the servers have been asked where it is.
+func (d *drain) follow(ctx context.Context, run *drainRun) {
+	if d.monitor.WaitRound(ctx) != nil || !pause(ctx, movedRetry) {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.newest == run && d.ctx.Err() == nil && ctx.Err() == nil {
+		d.launch(run.attempt, run.primary)
+	}
+}
+
+// movedRetry is the least time between two runs that meet a slot on the move.
+const movedRetry = 100 * time.Millisecond
+
+// renew begins the replay that is under way anew, if there is one: what it has to
+// replay is not what it was.
+func (d *drain) renew() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	before := d.newest
+	if before == nil || before.over || d.ctx.Err() != nil {
+		return
+	}
+	before.cancel()
+	d.launch(before.attempt, before.primary)
 }
 
 func (d *drain) stopped(attempt uint64, reason topology.StopReason) {
@@ -155,16 +260,16 @@ func isRefusal(err error) bool {
 
 // ready is the replayer's hook: the fence of the primary has been read.
 func (d *drain) ready(info replay.Ready) {
-	d.movedAt.Store(time.Now().UnixNano())
-	d.source.Met(info.RunID)
+	d.motion.begin(time.Now())
 	d.mu.Lock()
 	run := d.active
 	tell := info.Pending && !run.told
 	run.told = run.told || tell
 	d.mu.Unlock()
+	run.source.Met(info.RunID)
 	d.monitor.ReplayReady(run.attempt, info.RunID)
 	if tell {
-		stats := d.source.journal.Stats()
+		stats := run.source.journal.Stats()
 		d.events.replayBegin(ReplayBeginInfo{
 			Primary: run.primary.Addr, Entries: int(stats.Entries), Bytes: stats.Bytes,
 		})
@@ -174,8 +279,8 @@ func (d *drain) ready(info replay.Ready) {
 // drained is the replayer's hook: everything durable is in the primary and
 // trimmed. Unless more has come since, the replay is over.
 func (d *drain) drainedUpTo(upTo uint64) {
-	if d.source.Bounds().Last > upTo {
-		d.replayer.Wake()
+	if f := d.feed.Load(); f.source.Bounds().Last > upTo {
+		f.replayer.Wake()
 		return
 	}
 	d.mu.Lock()
@@ -196,12 +301,14 @@ func (d *drain) paused(code string) {
 }
 
 func (d *drain) tellEnd(run *drainRun, err error) {
-	stats := d.replayer.Stats()
+	stats := run.replayer.Stats()
+	run.source.report(d.log)
 	d.events.replayEnd(ReplayEndInfo{
 		Primary:      run.primary.Addr,
 		Replayed:     stats.Replayed - run.before.Replayed,
 		DeadLettered: stats.DeadLettered - run.before.DeadLettered,
-		Remaining:    int(d.source.journal.Stats().Entries),
+		Diverged:     stats.Diverged - run.before.Diverged,
+		Remaining:    int(run.source.journal.Stats().Entries),
 		Took:         time.Since(run.begun),
 		Err:          err,
 	})

@@ -19,7 +19,8 @@ var (
 	ErrNoPrimary = errors.New("resilient: no primary can take this write")
 
 	// ErrInDoubt says that it is not known whether the write was applied. It
-	// was sent, or handed to the disk, and no answer came back. It is never
+	// was sent, or handed to the disk, and no answer came back; or one that tells
+	// nothing, as others had deferred writes of the same key by then. It is never
 	// repeated by this package; whether it may be repeated is the caller's
 	// knowledge.
 	ErrInDoubt = errors.New("resilient: the write is in doubt: it may or may not have been applied")
@@ -33,7 +34,8 @@ var (
 	ErrJournalFailed = errors.New("resilient: the journal's disk failed")
 
 	// ErrOverlayFull says that the pending keys have reached
-	// Options.MaxOverlayBytes. The write was refused.
+	// Options.MaxOverlayBytes. The write was refused; or the read, if it is of a member of
+	// a big pending collection that would have to be learnt and kept.
 	ErrOverlayFull = errors.New("resilient: the overlay is full")
 
 	// ErrKeyTooBig says that a command needs the whole value of a key with
@@ -172,13 +174,15 @@ const (
 	faultNotWritable              // a reply by which a server declines to write now
 	faultUnsent                   // no connection was made
 	faultBusy                     // no connection came free: not sent, and no sign of an outage
+	faultOverload                 // a reply by which a primary declines for want of means, where that is deferred
 	faultHung                     // no answer in time: ambiguous
 	faultBroken                   // the connection broke: ambiguous
 	faultContext                  // the caller's context ended on the way: ambiguous
+	faultMoving                   // a reply by which a Cluster names another server, or asks for patience
 )
 
 func (f fault) certainlyNotApplied() bool {
-	return f == faultNotWritable || f == faultUnsent || f == faultBusy
+	return f == faultNotWritable || f == faultUnsent || f == faultBusy || f == faultMoving || f == faultOverload
 }
 
 func (f fault) ambiguous() bool {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 )
@@ -15,9 +16,17 @@ import (
 type Listener struct {
 	// StateChanged is called after the shard's state or its cause changed.
 	StateChanged func(StateInfo)
+	// RightsChanged is called when the client's Redis user is found to lack rights that
+	// the replay needs, which switches deferral off, and when that has changed.
+	RightsChanged func(RightsInfo)
 	// ReplayBegin is called when a verified primary begins to take deferred
 	// writes.
 	ReplayBegin func(ReplayBeginInfo)
+	// ReplayProgress is called while a replay goes on, once a second at most.
+	ReplayProgress func(ReplayProgressInfo)
+	// ConflictFound is called, with Options.Conflicts or ResolveConflict, for each key that
+	// somebody else has written: before its deferred writes are replayed, or left out.
+	ConflictFound func(ConflictInfo)
 	// ReplayEnd is called when the backlog is empty, or the replay stopped
 	// before that.
 	ReplayEnd func(ReplayEndInfo)
@@ -44,6 +53,27 @@ func (i StateInfo) String() string {
 	return fmt.Sprintf("state %s -> %s", i.From.State, i.To)
 }
 
+// RightsInfo tells of the rights of the client's Redis user.
+type RightsInfo struct {
+	// Missing are those that the replay needs and the user lacks, such as "MULTI"; none
+	// when all are there, so that deferral is on again.
+	Missing []string
+	// Shard is the one at whose servers it is so; empty where there is only one.
+	Shard string
+}
+
+// String is one line for logs.
+func (i RightsInfo) String() string {
+	of := ""
+	if i.Shard != "" {
+		of = " for shard " + i.Shard
+	}
+	if len(i.Missing) == 0 {
+		return "deferral is on again" + of + ": the user has the rights that the replay needs"
+	}
+	return "deferral is off" + of + ": the user lacks the rights to " + strings.Join(i.Missing, ", ") + "; grant them"
+}
+
 // ReplayBeginInfo tells of a replay that begins.
 type ReplayBeginInfo struct {
 	Primary string // the address replayed to
@@ -61,6 +91,7 @@ type ReplayEndInfo struct {
 	Primary      string
 	Replayed     uint64 // entries executed in this replay
 	DeadLettered uint64 // entries that the server rejected in this replay
+	Diverged     uint64 // entries that it answered otherwise than their callers had been
 	Remaining    int    // entries still in the journal; 0 after a full drain
 	Took         time.Duration
 	Err          error // why it stopped early; nil after a full drain
@@ -69,10 +100,18 @@ type ReplayEndInfo struct {
 // String is one line for logs.
 func (i ReplayEndInfo) String() string {
 	if i.Err != nil {
-		return fmt.Sprintf("replay to %s stopped: %d replayed, %d dead-lettered, %d remain: %v",
-			i.Primary, i.Replayed, i.DeadLettered, i.Remaining, i.Err)
+		return fmt.Sprintf("replay to %s stopped: %d replayed, %d dead-lettered%s, %d remain: %v",
+			i.Primary, i.Replayed, i.DeadLettered, otherwise(i.Diverged), i.Remaining, i.Err)
 	}
-	return fmt.Sprintf("replay to %s done: %d replayed, %d dead-lettered", i.Primary, i.Replayed, i.DeadLettered)
+	return fmt.Sprintf("replay to %s done: %d replayed, %d dead-lettered%s", i.Primary, i.Replayed, i.DeadLettered, otherwise(i.Diverged))
+}
+
+// otherwise says how many writes diverged, if any.
+func otherwise(n uint64) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d answered otherwise", n)
 }
 
 // JournalAdoptedInfo tells of the journal of a dead process whose replay begins.
@@ -93,12 +132,13 @@ type JournalDrainedInfo struct {
 	ID           string
 	Replayed     uint64 // entries executed
 	DeadLettered uint64 // entries that the server rejected
+	Diverged     uint64 // entries that it answered otherwise than their callers had been; 0 over a Cluster or a Ring
 	Took         time.Duration
 }
 
 // String is one line for logs.
 func (i JournalDrainedInfo) String() string {
-	return fmt.Sprintf("journal %s drained: %d replayed, %d dead-lettered", i.ID, i.Replayed, i.DeadLettered)
+	return fmt.Sprintf("journal %s drained: %d replayed, %d dead-lettered%s", i.ID, i.Replayed, i.DeadLettered, otherwise(i.Diverged))
 }
 
 // JournalParkedInfo tells of a journal that waits for a decision.
@@ -144,10 +184,22 @@ func (e *events) stateChanged(i StateInfo) {
 	post(e, e.listener.StateChanged, i)
 }
 
+func (e *events) rightsChanged(i RightsInfo) {
+	level := slog.LevelInfo
+	if len(i.Missing) > 0 {
+		level = slog.LevelError
+	}
+	e.log.Log(context.Background(), level, i.String())
+	post(e, e.listener.RightsChanged, i)
+}
+
 func (e *events) replayBegin(i ReplayBeginInfo) {
 	e.log.Info(i.String())
 	post(e, e.listener.ReplayBegin, i)
 }
+
+// conflictFound logs nothing: what is left out is logged as a dead letter.
+func (e *events) conflictFound(i ConflictInfo) { post(e, e.listener.ConflictFound, i) }
 
 func (e *events) replayEnd(i ReplayEndInfo) {
 	e.log.Info(i.String())

@@ -15,6 +15,15 @@ import (
 	"github.com/holdfast-cache/holdfast/resilient"
 )
 
+// openOver is open over a network that can be cut, at the group's first server.
+func openOver(tb testing.TB, g *redistest.Group, o *resilient.Options) (*resilient.Client, *redistest.Network) {
+	tb.Helper()
+	way, err := redistest.NewNetwork(g.Addrs()[:1], nil)
+	check(tb, err)
+	tb.Cleanup(func() { check(tb, way.Close()) })
+	return openWith(tb, g, redis.UniversalOptions{Dialer: way.Dial}, o), way
+}
+
 // openWith is open with go-redis options of the test's own.
 func openWith(tb testing.TB, g *redistest.Group, u redis.UniversalOptions, o *resilient.Options) *resilient.Client {
 	tb.Helper()

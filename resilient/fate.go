@@ -14,6 +14,8 @@ type fates struct {
 	dead    []uint64      // the newest dead letters
 }
 
+func newFates() *fates { return &fates{trimmed: make(chan struct{})} }
+
 // deadKept bounds fates.dead.
 const deadKept = 1 << 16
 
@@ -35,25 +37,24 @@ func (f *fates) bury(seq uint64) {
 	}
 }
 
-// await waits until the entries have been trimmed. The error is that one is a
+// await waits until the entries are over: in the primary and its replicas. The error is that one is a
 // dead letter, or that the context or the client has ended.
-func (s *journalSource) await(ctx context.Context, seqs []uint64) error {
-	last := slices.Max(seqs)
+func (f *fates) await(ctx, life context.Context, seqs []uint64, over func(seq uint64) bool) error {
 	for {
-		s.fates.mu.Lock()
-		trimmed, dead := s.fates.trimmed, s.fates.dead
-		s.fates.mu.Unlock()
+		f.mu.Lock()
+		trimmed, dead := f.trimmed, f.dead
+		f.mu.Unlock()
 		if slices.ContainsFunc(seqs, func(seq uint64) bool { return slices.Contains(dead, seq) }) {
 			return ErrDeadLettered
 		}
-		if last <= s.Bounds().Trimmed {
+		if !slices.ContainsFunc(seqs, func(seq uint64) bool { return !over(seq) }) {
 			return nil
 		}
 		select {
 		case <-trimmed:
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-s.ctx.Done():
+		case <-life.Done():
 			return ErrClosed
 		}
 	}

@@ -37,6 +37,9 @@ func (r *router) forwardWrite(ctx context.Context, cmd redis.Cmder, rt *route) e
 		if r.tripped.Load() {
 			r.recordWrite(nil)
 		}
+		if r.turn.Load() != rt.since.turn {
+			return r.timely(ctx, cmd, rt.since, err)
+		}
 		return err
 	}
 	return r.afterWrite(ctx, cmd, rt, err)
@@ -55,10 +58,11 @@ func (r *router) attempt(ctx context.Context, cmd redis.Cmder, rt *route) error 
 // sent again; what is in doubt is sent again only if repetition changes nothing.
 func (r *router) afterWrite(ctx context.Context, cmd redis.Cmder, rt *route, err error) error {
 	r.recordWrite(err)
-	switch f := faultOf(err); {
+	switch f := r.faultOf(err); {
 	case f == faultBusy && r.current().closed:
 		return fail(cmd, ErrClosed)
 	case f == faultNone || f == faultBusy:
+		r.strain(rt.view.Primary.Addr, err)
 		return err
 	}
 	q, encErr := newRequest(ctx, r.side, cmd)
@@ -69,7 +73,7 @@ func (r *router) afterWrite(ctx context.Context, cmd redis.Cmder, rt *route, err
 	wait := newRetryBackOff()
 	doubtful := false
 	for try := 0; ; try++ {
-		f := faultOf(err)
+		f := r.faultOf(err)
 		if f == faultNone || f == faultBusy {
 			return err
 		}
@@ -77,9 +81,12 @@ func (r *router) afterWrite(ctx context.Context, cmd redis.Cmder, rt *route, err
 		if final := r.judge(ctx, q, f, err); final != nil {
 			return fail(cmd, final)
 		}
+		if f == faultOverload && !doubtful {
+			return r.deferStrained(ctx, cmd, q, err)
+		}
 		doubtful = doubtful || f.ambiguous()
 		if rt = r.current(); rt.write != nil && (try >= r.maxRetries || !pause(ctx, wait.NextBackOff())) {
-			return fail(cmd, r.giveUp(q, doubtful, err))
+			return fail(cmd, r.giveUp(ctx, q, doubtful, err))
 		}
 		cmd.SetErr(nil)
 		var done bool
@@ -101,6 +108,8 @@ func newRetryBackOff() backoff.BackOff {
 func (r *router) judge(ctx context.Context, q *request, f fault, err error) error {
 	class := q.class()
 	switch {
+	case f == faultOverload && class == command.ClassScript:
+		return err // it may have written before
 	case f == faultNotWritable && class == command.ClassScript:
 		return r.afterScript(ctx, q, err)
 	case f.certainlyNotApplied():
@@ -110,7 +119,7 @@ func (r *router) judge(ctx context.Context, q *request, f fault, err error) erro
 	case f != faultContext && r.maxRetries > 0 && q.spec != nil && q.spec.Repeatable(q.args):
 		return nil
 	}
-	return r.doubt(q.name, class, err)
+	return r.doubt(ctx, q.name, class, err)
 }
 
 // again lets a write that may be tried again go its way now. If that is a new
@@ -120,7 +129,7 @@ func (r *router) again(ctx context.Context, cmd redis.Cmder, q *request, doubtfu
 		way, err := r.decide(ctx, q, cause)
 		if err != nil {
 			if doubtful {
-				err = r.doubt(q.name, q.class(), cause)
+				err = r.doubt(ctx, q.name, q.class(), cause)
 			}
 			return nil, true, fail(cmd, err)
 		}
@@ -133,7 +142,7 @@ func (r *router) again(ctx context.Context, cmd redis.Cmder, q *request, doubtfu
 		case wayLocal:
 			done, err := r.answer(ctx, cmd, q, cause)
 			if refused := (*CommandError)(nil); done && doubtful && errors.As(err, &refused) {
-				err = fail(cmd, r.doubt(q.name, q.class(), cause)) // the first attempt may have been applied
+				err = fail(cmd, r.doubt(ctx, q.name, q.class(), cause)) // the first attempt may have been applied
 			}
 			if done {
 				return nil, true, err
@@ -143,16 +152,22 @@ func (r *router) again(ctx context.Context, cmd redis.Cmder, q *request, doubtfu
 				continue // lost again between the decision and here
 			}
 			err := r.attempt(ctx, cmd, rt)
-			f := faultOf(err)
+			f := r.faultOf(err)
+			if f == faultNone && (err == nil || err == redis.Nil) { //nolint:errorlint // the bare sentinel is a reply
+				err = r.timely(ctx, cmd, rt.since, err)
+			}
 			return rt, f == faultNone || f == faultBusy, err
 		case wayInvalid: // decide gives it only with an error
 		}
 	}
 }
 
-func (r *router) giveUp(q *request, doubtful bool, cause error) error {
+func (r *router) giveUp(ctx context.Context, q *request, doubtful bool, cause error) error {
 	if doubtful {
-		return r.doubt(q.name, q.class(), cause)
+		return r.doubt(ctx, q.name, q.class(), cause)
+	}
+	if r.faultOf(cause) == faultMoving {
+		return cause
 	}
 	return r.refuse(q, ErrNoPrimary, cause)
 }
@@ -180,12 +195,13 @@ func (r *router) afterScript(ctx context.Context, q *request, err error) error {
 		default:
 		}
 	}
-	return r.doubt(q.name, q.class(), err)
+	return r.doubt(ctx, q.name, q.class(), err)
 }
 
 // doubt makes the error of a write whose outcome is not known, and counts it.
-func (r *router) doubt(name string, class command.Class, cause error) error {
+func (r *router) doubt(ctx context.Context, name string, class command.Class, cause error) error {
 	r.stats.inDoubt.Add(1)
+	receiptOf(ctx).inDoubt()
 	return r.commandError(name, class, ErrInDoubt, cause)
 }
 
@@ -222,11 +238,11 @@ func (r *router) readRemote(ctx context.Context, cmd redis.Cmder, q *request, rt
 			err = fail(cmd, final)
 		}
 	}
-	if err != nil && faultOf(err) == faultNotWritable {
+	if err != nil && r.faultOf(err) == faultNotWritable {
 		return fail(cmd, r.refuse(q, ErrNoPrimary, err))
 	}
-	if err != nil && faultOf(err).ambiguous() && class != command.ClassRead && class != command.ClassPassthrough {
-		return fail(cmd, r.doubt(q.name, class, err))
+	if err != nil && r.faultOf(err).ambiguous() && class != command.ClassRead && class != command.ClassPassthrough {
+		return fail(cmd, r.doubt(ctx, q.name, class, err))
 	}
 	return err
 }
@@ -266,7 +282,7 @@ func (r *router) afterRead(ctx context.Context, cmd redis.Cmder, rt *route, err 
 // nextReader returns the route to another server for a read that came back with
 // an error, once the topology has had a look; or the error that is final.
 func (r *router) nextReader(ctx context.Context, rt *route, err error) (*route, error) {
-	f := faultOf(err)
+	f := r.faultOf(err)
 	if f != faultNone && r.current().closed {
 		return nil, ErrClosed // a connection that is closed under a read has many errors
 	}
@@ -300,6 +316,7 @@ func (r *router) newBreaker() {
 				r.monitor.Signal(topology.Signal{
 					Kind: topology.SignalHung, Addr: r.current().view.Primary.Addr, At: time.Now(),
 				})
+				r.awaitAnswer()
 			}
 		},
 	})
@@ -308,7 +325,7 @@ func (r *router) newBreaker() {
 // recordWrite feeds the breaker. While it has nothing on record, successes are
 // not counted, so that a healthy write pays one atomic load for it.
 func (r *router) recordWrite(err error) {
-	f := faultOf(err)
+	f := r.faultOf(err)
 	hung := f == faultHung || errors.Is(err, redis.ErrPoolTimeout)
 	if !hung && !r.tripped.Load() {
 		return

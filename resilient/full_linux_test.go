@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -14,50 +13,9 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/holdfast-cache/holdfast/internal/redistest"
+	"github.com/holdfast-cache/holdfast/internal/tmpfs"
 	"github.com/holdfast-cache/holdfast/resilient"
 )
-
-// ownMountsVariable marks the process that may mount what it likes.
-const ownMountsVariable = "HOLDFAST_TEST_MOUNTS"
-
-// inOwnMounts runs the calling test once more, in a process whose mounts are nobody
-// else's, and reports how that went; there it returns true. Where neither root nor a
-// user namespace may mount, the test fails: a full disk can't be had otherwise.
-func inOwnMounts(t *testing.T) bool {
-	t.Helper()
-	if os.Getenv(ownMountsVariable) != "" {
-		return true
-	}
-	run := func(flags uintptr) (string, error) {
-		cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-		cmd.Env = append(os.Environ(), ownMountsVariable+"=1")
-		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | flags}
-		if flags != 0 {
-			cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
-			cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
-		}
-		out, err := cmd.CombinedOutput()
-		return string(out), err
-	}
-	out, err := run(0)
-	if errors.Is(err, syscall.EPERM) {
-		out, err = run(syscall.CLONE_NEWUSER)
-	}
-	if err != nil || !strings.Contains(out, "--- PASS: "+t.Name()) {
-		t.Fatalf("the test in its own mounts: %v\n%s", err, out)
-	}
-	return false
-}
-
-// smallDisk is a file system of a few pages, for this process alone.
-func smallDisk(t *testing.T) (dir string) {
-	t.Helper()
-	dir = t.TempDir()
-	check(t, syscall.Mount("none", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""))
-	check(t, syscall.Mount("holdfast", dir, "tmpfs", 0, "size=128k"))
-	t.Cleanup(func() { check(t, syscall.Unmount(dir, 0)) })
-	return dir
-}
 
 // fillUp takes what is left of a disk.
 func fillUp(t *testing.T, dir string) {
@@ -79,12 +37,12 @@ func fillUp(t *testing.T, dir string) {
 // ones to meet it too, go to the primary that comes back, although nothing is ever
 // freed. Where writes don't wait, the first one is refused and has no reply.
 func TestFullDiskOutlastsTheOutage(t *testing.T) {
-	if !inOwnMounts(t) {
+	if !tmpfs.Isolated(t) {
 		return
 	}
 	ctx := context.Background()
 	g := redistest.StartT(t, redistest.Options{Replicas: 1})
-	disk := smallDisk(t)
+	disk := tmpfs.Mount(t, "size=128k")
 	problems := make(chan resilient.JournalProblemInfo, 16)
 	blocks := open(t, g, &resilient.Options{
 		Dir: filepath.Join(disk, "a"), OverflowPolicy: resilient.OverflowBlock,

@@ -2,35 +2,23 @@ package resilient
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"log/slog"
-	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/redis/go-redis/v9"
-	"go.opentelemetry.io/otel/metric"
 
 	"github.com/holdfast-cache/holdfast/internal/command"
 )
 
-// guarded is the backend over a client of several shards, a Cluster or a Ring.
-// It does not watch the shards and defers nothing; it sends each write once, and
-// says what is certain of a write that came back with an error. Safe for
-// concurrent use.
+// guarded is the way of what belongs to no shard of a Cluster or a Ring, or to all. It
+// defers nothing; it sends each write once, and says what is certain of a write that came
+// back with an error. Safe for concurrent use.
 type guarded struct {
 	shards shards
 	side   *side
-	since  time.Time
-	facade *redis.Client
 
 	refused, inDoubt atomic.Uint64
-	metrics          metric.Registration
 
-	over    atomic.Bool // Close has begun
-	closing sync.Once
-	closed  error // of close, set in closing
+	over atomic.Bool // Close has begun
 }
 
 // shards is a go-redis client of several shards, and what differs between the
@@ -50,35 +38,6 @@ type shards interface {
 	// retries is how often go-redis by itself would try again.
 	retries() int
 	onNewNode(fn func(*redis.Client))
-}
-
-// newGuarded makes a client over several shards.
-func newGuarded(s shards, proto int, o *Options) (*Client, error) {
-	o = o.withDefaults()
-	if o.defers() {
-		o.Logger.Warn("the shards of a Cluster or a Ring are not deferred for: options that concern deferral have no effect")
-	}
-	if o.OnNewNode != nil {
-		s.onNewNode(o.OnNewNode)
-	}
-	if proto < 2 {
-		proto = 3 // go-redis's default
-	}
-	g := &guarded{shards: s, side: newSide(proto), since: time.Now()}
-	var c *Client
-	c, g.facade = newClientOver(g, g.chain(), proto)
-	var err error
-	if g.metrics, err = registerMetrics(c, o.MeterProvider); err != nil {
-		g.side.close()
-		return nil, errors.Join(err, g.facade.Close())
-	}
-	o.Logger.Debug("wrapped a client of several shards", slog.Int("retries", s.retries()))
-	return c, nil
-}
-
-// defers reports whether options are set that only mean something for deferral.
-func (o *Options) defers() bool {
-	return o.Dir != "" || len(o.Nodes) > 0 || len(o.Rules) > 0 || o.Policy != nil || o.OverflowPolicy != OverflowReject
 }
 
 // chain is the way of commands over several shards.
@@ -122,6 +81,11 @@ func (g *guarded) read(ctx context.Context, cmd redis.Cmder, send redis.ProcessH
 	if err == nil || err == redis.Nil { //nolint:errorlint // the bare sentinel is a reply
 		return err
 	}
+	return g.afterRead(cmd, err)
+}
+
+// afterRead judges the error of a read.
+func (g *guarded) afterRead(cmd redis.Cmder, err error) error {
 	switch f := faultOfShard(err); {
 	case f != faultNone && g.over.Load():
 		return fail(cmd, ErrClosed) // a connection that is closed under a read has many errors
@@ -140,7 +104,7 @@ func (g *guarded) barred(ctx context.Context, cmd redis.Cmder, spec *command.Spe
 	if err != nil || !session {
 		return err
 	}
-	return errSession(cmd.Name(), g.state())
+	return errSession(cmd.Name(), ShardState{})
 }
 
 // barredAny refuses a pipeline that holds a command that can't be let through.
@@ -153,39 +117,6 @@ func (g *guarded) barredAny(ctx context.Context, cmds []redis.Cmder) error {
 	return nil
 }
 
-func (g *guarded) subscriber() subscriber { return g.shards }
-
-func (g *guarded) poolStats() *redis.PoolStats { return g.shards.PoolStats() }
-
-// unwatched is the diagnosis of shards that nobody looks at.
-const unwatched = "the shards of a Cluster or a Ring are not watched; what a command meets is in its error"
-
-func (g *guarded) state() ShardState {
-	return ShardState{State: StateUnknown, Since: g.since, Diagnosis: unwatched}
-}
-
 func (g *guarded) stats() Stats {
 	return Stats{Refused: g.refused.Load(), InDoubt: g.inDoubt.Load()}
-}
-
-// flush has nothing to wait for.
-func (g *guarded) flush(context.Context) error { return nil }
-
-func (g *guarded) close() error {
-	g.closing.Do(func() {
-		g.over.Store(true)
-		faults := []error{g.metrics.Unregister(), g.facade.Close()}
-		if err := g.shards.Close(); !errors.Is(err, redis.ErrClosed) { // by the application
-			faults = append(faults, err)
-		}
-		g.side.close()
-		g.closed = errors.Join(faults...)
-	})
-	return g.closed
-}
-
-func (g *guarded) parked() []ParkedJournal { return nil }
-
-func (g *guarded) replayParked(_ context.Context, id string) error {
-	return fmt.Errorf("%w: %s", ErrNotParked, id)
 }

@@ -14,7 +14,9 @@ import (
 type clusterShards struct {
 	*redis.ClusterClient
 
-	reloaded atomic.Int64 // when declined last had the slots read again, in ms
+	reloaded atomic.Int64  // when declined last had the slots read again, in ms
+	turn     atomic.Uint64 // counts the routes of shards that take no writes
+	observed bool          // it is left to itself
 }
 
 func (c *clusterShards) send(ctx context.Context, cmd redis.Cmder) error {
@@ -126,7 +128,7 @@ const reloadEvery = 100 * time.Millisecond
 // declined has the slots read again: another server may have them by now.
 func (c *clusterShards) declined() {
 	now, last := time.Now().UnixMilli(), c.reloaded.Load()
-	if now-last >= reloadEvery.Milliseconds() && c.reloaded.CompareAndSwap(last, now) {
+	if !c.observed && now-last >= reloadEvery.Milliseconds() && c.reloaded.CompareAndSwap(last, now) {
 		c.ReloadState(context.Background())
 	}
 }

@@ -115,7 +115,7 @@ func (g *guarded) refuse(name string, class command.Class, cause error) error {
 	}
 	g.refused.Add(1)
 	return g.commandError(name, class, ErrNoPrimary,
-		"its shard has no usable primary, and writes of a Cluster or a Ring are not deferred"+later, cause)
+		"a server that it has to go to takes no writes, and what belongs to no key is not deferred"+later, cause)
 }
 
 func (g *guarded) commandError(name string, class command.Class, kind error, reason string, cause error) error {
@@ -145,6 +145,12 @@ const (
 	errTextPipeline   = "redis: cannot pipeline command" // likewise
 )
 
+// A server whose Cluster is down says so of what a script does in words of their own.
+const (
+	errTextScript = "ERR Script attempted to "
+	errTextDown   = " while the cluster is down"
+)
+
 // faultOfShard is faultOf for a client that chooses the server by itself. The
 // last error is still the one that counts: before it there were only answers by
 // which a server declines or names another one.
@@ -158,6 +164,9 @@ func faultOfShard(err error) fault {
 		return faultNone // our own, of a command that was not sent
 	}
 	f := faultOf(err)
+	if f == faultNone && err != nil && strings.HasPrefix(err.Error(), errTextScript) && strings.Contains(err.Error(), errTextDown) {
+		return faultNotWritable
+	}
 	if f != faultBroken {
 		return f
 	}

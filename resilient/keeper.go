@@ -20,10 +20,12 @@ type keeper struct {
 	ctx     context.Context
 	journal *journal.Journal
 	overlay *overlay.Overlay
-	events  *events
-	log     *slog.Logger
-	wake    chan struct{} // of capacity 1
-	done    chan struct{}
+	// rollback, if set, is told what is taken back.
+	rollback func(from uint64)
+	events   *events
+	log      *slog.Logger
+	wake     chan struct{} // of capacity 1
+	done     chan struct{}
 
 	// mu keeps the moment at which the journal goes on apart from taking back, and
 	// guards told.
@@ -31,9 +33,11 @@ type keeper struct {
 	told bool // of the present failure
 }
 
-func newKeeper(ctx context.Context, j *journal.Journal, o *overlay.Overlay, e *events, log *slog.Logger) *keeper {
+func newKeeper(
+	ctx context.Context, j *journal.Journal, o *overlay.Overlay, rollback func(uint64), e *events, log *slog.Logger,
+) *keeper {
 	k := &keeper{
-		ctx: ctx, journal: j, overlay: o, events: e, log: log,
+		rollback: rollback, ctx: ctx, journal: j, overlay: o, events: e, log: log,
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	go k.loop()
@@ -60,6 +64,9 @@ func (k *keeper) takeBack() {
 		return
 	}
 	taken := k.overlay.Rollback(f.First)
+	if k.rollback != nil {
+		k.rollback(f.First)
+	}
 	tell := !k.told
 	k.told = true
 	k.mu.Unlock()

@@ -3,6 +3,7 @@ package resilient
 import (
 	"context"
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -55,6 +56,11 @@ func (r *router) merged(ctx context.Context, q *request, rt *route) ([]byte, err
 	return nil, errPendingKeys
 }
 
+// speaks reports whether the overlay can tell if a key exists. Of one whose value is not known,
+// as after a restart or a deferred script, the server has the say unless our writes alone
+// make it exist.
+func speaks(k overlay.KeyState) bool { return k.Known || k.Exists }
+
 // pendingKeys lists the existing keys with deferred writes that a filter takes.
 func (r *router) pendingKeys(take func(name string, k overlay.KeyState) bool) (names []string) {
 	r.overlay.Keys(r.db, func(name string, k overlay.KeyState) bool {
@@ -66,22 +72,45 @@ func (r *router) pendingKeys(take func(name string, k overlay.KeyState) bool) (n
 	return names
 }
 
-// held reports whether the overlay speaks for a key.
-func (r *router) held(name string) bool {
-	_, held := r.overlay.Held(r.db, name)
-	return held
+// spoken reports whether the overlay speaks for a key.
+func (r *router) spoken(name string) bool {
+	k, held := r.overlay.State(r.db, name)
+	return held && speaks(k)
 }
 
+// mergeKeys asks the overlay first: what is replayed meanwhile the server may not have
+// had when it was asked, and the overlay not have any more afterwards.
 func (r *router) mergeKeys(ctx context.Context, q *request, rt *route) ([]byte, error) {
+	all, existing := r.spokenFor()
 	names, err := rt.read.Do(ctx, words(q.args)...).StringSlice()
 	if err != nil {
 		return nil, err
 	}
-	names = slices.DeleteFunc(names, r.held)
-	names = append(names, r.pendingKeys(func(name string, _ overlay.KeyState) bool {
-		return engine.Match(q.args[1], []byte(name))
-	})...)
+	names = slices.DeleteFunc(names, func(name string) bool {
+		_, spoken := all[name]
+		return spoken
+	})
+	for _, name := range existing {
+		if engine.Match(q.args[1], []byte(name)) {
+			names = append(names, name)
+		}
+	}
 	return appendStrings(nil, names), nil
+}
+
+// spokenFor lists the keys with deferred writes, and those of them that exist.
+func (r *router) spokenFor() (all map[string]struct{}, existing []string) {
+	all = make(map[string]struct{})
+	r.overlay.Keys(r.db, func(name string, k overlay.KeyState) bool {
+		if speaks(k) {
+			all[name] = struct{}{}
+		}
+		if k.Exists {
+			existing = append(existing, name)
+		}
+		return true
+	})
+	return all, existing
 }
 
 // scanFilter is what SCAN's options leave of the keys.
@@ -94,26 +123,13 @@ func (f *scanFilter) takes(name string, k overlay.KeyState) bool {
 	return (f.pattern == nil || engine.Match(f.pattern, []byte(name))) && (f.typ == "" || f.typ == k.Type)
 }
 
-// mergeScan hides the pending keys from the server's pages and adds them to its
-// last one. A key that becomes pending in the middle of an iteration may come a
-// second time, as SCAN may always return one.
+// mergeScan adds the pending keys to the first page, before the server is asked, and hides
+// from all those that a deferred write has deleted. One that is replayed in the middle of
+// an iteration has been given by then. A key may come a second time, as SCAN may always
+// return one.
 func (r *router) mergeScan(ctx context.Context, q *request, rt *route) ([]byte, error) {
-	page, err := rt.read.Do(ctx, words(q.args)...).Slice()
-	if err != nil {
-		return nil, err
-	}
-	if len(page) != 2 {
-		return nil, errReplyShape
-	}
-	cursor, _ := page[0].(string)
-	elems, _ := page[1].([]any)
 	var names []string
-	for _, e := range elems {
-		if name, ok := e.(string); ok && !r.held(name) {
-			names = append(names, name)
-		}
-	}
-	if cursor == "0" {
+	if string(q.args[1]) == "0" {
 		var f scanFilter
 		for i := 2; i+1 < len(q.args); i += 2 {
 			switch strings.ToLower(string(q.args[i])) {
@@ -123,7 +139,27 @@ func (r *router) mergeScan(ctx context.Context, q *request, rt *route) ([]byte, 
 				f.typ = strings.ToLower(string(q.args[i+1]))
 			}
 		}
-		names = append(names, r.pendingKeys(f.takes)...)
+		names = r.pendingKeys(f.takes)
+	}
+	given := len(names)
+	slices.Sort(names)
+	page, err := rt.read.Do(ctx, words(q.args)...).Slice()
+	if err != nil {
+		return nil, err
+	}
+	if len(page) != 2 {
+		return nil, errReplyShape
+	}
+	cursor, _ := page[0].(string)
+	elems, _ := page[1].([]any)
+	for _, e := range elems {
+		name, ok := e.(string)
+		if k, held := r.overlay.State(r.db, name); !ok || held && k.Known && !k.Exists {
+			continue
+		}
+		if _, twice := slices.BinarySearch(names[:given], name); !twice {
+			names = append(names, name)
+		}
 	}
 	reply := resp.AppendArray(nil, 2)
 	reply = resp.AppendBulkString(reply, cursor)
@@ -138,21 +174,18 @@ const countBatch = 512
 // mergeSize counts the server's keys but for the pending ones, and of these those
 // that exist.
 func (r *router) mergeSize(ctx context.Context, rt *route) ([]byte, error) {
-	n, err := r.unpendingSize(ctx, rt)
+	n, live, err := r.unpendingSize(ctx, rt)
 	if err != nil {
 		return nil, err
 	}
-	live := r.pendingKeys(func(string, overlay.KeyState) bool { return true })
 	return resp.AppendInt(nil, n+int64(len(live))), nil
 }
 
-// unpendingSize counts the keys that only the server speaks for.
-func (r *router) unpendingSize(ctx context.Context, rt *route) (int64, error) {
-	var names []string
-	r.overlay.Keys(r.db, func(name string, _ overlay.KeyState) bool {
-		names = append(names, name)
-		return true
-	})
+// unpendingSize counts the keys that only the server speaks for, and lists the others
+// that exist, as of one time.
+func (r *router) unpendingSize(ctx context.Context, rt *route) (int64, []string, error) {
+	all, existing := r.spokenFor()
+	names := slices.Collect(maps.Keys(all))
 	pipe := rt.read.TxPipeline()
 	size := pipe.DBSize(ctx)
 	var counts []*redis.IntCmd
@@ -160,13 +193,13 @@ func (r *router) unpendingSize(ctx context.Context, rt *route) (int64, error) {
 		counts = append(counts, pipe.Exists(ctx, batch...))
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	n := size.Val()
 	for _, c := range counts {
 		n -= c.Val()
 	}
-	return max(n, 0), nil
+	return max(n, 0), existing, nil
 }
 
 // randomTries bounds the search for a key that is not pending.
@@ -174,18 +207,17 @@ const randomTries = 100
 
 // mergeRandom draws from the pending keys as often as they are among all.
 func (r *router) mergeRandom(ctx context.Context, rt *route) ([]byte, error) {
-	others, err := r.unpendingSize(ctx, rt)
+	others, names, err := r.unpendingSize(ctx, rt)
 	if err != nil {
 		return nil, err
 	}
-	names := r.pendingKeys(func(string, overlay.KeyState) bool { return true })
 	if n := rand.Int64N(others + int64(len(names)) + 1); n >= int64(len(names)) && others > 0 {
 		for range randomTries {
 			name, err := rt.read.RandomKey(ctx).Result()
 			if err != nil && !errors.Is(err, redis.Nil) {
 				return nil, err
 			}
-			if err == nil && !r.held(name) {
+			if err == nil && !r.spoken(name) {
 				return resp.AppendBulkString(nil, name), nil
 			}
 		}

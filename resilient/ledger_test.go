@@ -115,13 +115,13 @@ func TestRecordTellsOfItsWrite(t *testing.T) {
 	copy(trail[:], id[:])
 	copy(trail[16:], span[:])
 	trail[24] = 1
-	if incr.Class != entry.ClassAccumulating || incr.Trace != trail || incr.Reply != entry.Digest([]byte(":42\r\n")) ||
+	if incr.Class != entry.ClassAccumulating || incr.Trace != trail || incr.Reply != promise(t, ":42\r\n") ||
 		!incr.RESP3 || incr.Estimated || incr.Repeatable {
 		t.Errorf("INCR: %+v", incr)
 	}
 	set, err := entry.Parse(records[1].Meta, records[1].Body)
 	check(t, err)
-	if set.Class != entry.ClassBlind || set.Trace != (entry.Trace{}) || set.Reply != entry.Digest([]byte("+OK\r\n")) || !set.Repeatable {
+	if set.Class != entry.ClassBlind || set.Trace != (entry.Trace{}) || set.Reply != promise(t, "+OK\r\n") || !set.Repeatable {
 		t.Errorf("SET: %+v", set)
 	}
 	if l := j.Lineage(); len(l.ReplIDs) == 0 || l.Primary != g.Node(0).Addr() {

@@ -1,66 +1,47 @@
 package resilient
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/redis/go-redis/v9"
-	"go.opentelemetry.io/otel/metric"
 
-	"github.com/holdfast-cache/holdfast/internal/engine"
-	"github.com/holdfast-cache/holdfast/internal/entry"
 	"github.com/holdfast-cache/holdfast/internal/journal"
 	"github.com/holdfast-cache/holdfast/internal/overlay"
 	"github.com/holdfast-cache/holdfast/internal/replay"
 	"github.com/holdfast-cache/holdfast/internal/topology"
 )
 
-// lifecycle owns what a client consists of: it is made in NewClient, in the
-// order of the fields, and taken down in Close in the reverse order.
+// lifecycle is the backend over one replication group. It owns what a client
+// consists of: made in NewClient, in the order of the fields, and taken down in Close
+// in the reverse order.
 type lifecycle struct {
-	options *Options
-	inner   *redis.Client // the application's own, in a Wrap; else nil
-	log     *slog.Logger
-	ctx     context.Context // ends with the client; everything in the background hangs on it
-	cancel  context.CancelFunc
+	foundation
+	shard
 
-	events   *events
-	problems *problems
-	parking  *parking
-	prober   *topology.Prober
-	keep     journal.Options // of the client's own journal, and of those it adopts
-	journal  *journal.Journal
-	found    ParkedJournal // what was in it, should it have to be parked
-	nodes    *nodeClients  // for the application's commands
-	seeds    *nodeClients  // for base values
-	replicas replicas      // who must confirm what is replayed
-	monitor  *topology.Monitor
-	overlay  *overlay.Overlay
-	lineage  *lineageKeeper
-	source   *journalSource
-	drain    *drain
-	replayer atomic.Pointer[replay.Replayer] // the drain's, for the journal, which is there before it
-	keeper   *keeper
-	adopter  *adopter
-	side     *side
-	router   *router
-	facade   *redis.Client
-	pubsub   *redis.Client
-	metrics  metric.Registration
+	place     *place
+	inner     *redis.Client // the application's own, in a Wrap; else nil
+	prober    *topology.Prober
+	sentinels *topology.SentinelProber // nil without Sentinels
+	nodes     *nodeClients             // for the application's commands
+	replicas  replicas                 // who must confirm what is replayed
+	lineage   *lineageKeeper
+	adopter   *adopter
+	pubsub    *redis.Client
 
 	running bool // lineage and adopter have begun
-
-	closing sync.Once
-	closed  error // of Close, set in closing
 }
 
-// NewClient makes a client for the standalone replication group that u names by
-// one address; further servers belong into [Options.Nodes]. o may be nil.
+// NewClient makes a client for one replication group. u names it by the address of
+// one server, and further servers belong into [Options.Nodes]; or by MasterName and
+// the addresses of its Sentinels, by which the servers are found and the primary is
+// known. o may be nil.
+//
+// The client follows the primary to whichever server is promoted. One address may
+// lead to different servers in the course of time: a virtual IP or a DNS name that
+// moves. With Sentinels, IsClusterMode, RouteByLatency, RouteRandomly and ReadOnly are
+// errors: reads come from the primary while there is one.
 //
 // It returns when the journal has been read, so that deferred writes of an
 // earlier process are visible, and after one look at the servers, bounded by
@@ -70,25 +51,70 @@ func NewClient(u *redis.UniversalOptions, o *Options) (*Client, error) {
 	if err := errors.Join(validateUniversal(u), o.Validate(), o.checkDir()); err != nil {
 		return nil, err
 	}
-	return newClient(simpleOptions(u), o, nil)
+	if !ofCluster(u) {
+		return newClient(placeOf(u, o), o, nil)
+	}
+	inner := redis.NewClusterClient(u.Cluster())
+	c, err := Wrap(inner, o)
+	if err != nil {
+		return nil, errors.Join(err, inner.Close())
+	}
+	return c, nil
+}
+
+// ofCluster reports whether the options mean a Cluster, as they do for go-redis.
+func ofCluster(u *redis.UniversalOptions) bool {
+	return u.MasterName == "" && (u.IsClusterMode || len(u.Addrs) > 1)
+}
+
+// newClient makes a client over one replication group. inner is the application's
+// own client, nil when there is none.
+func newClient(p *place, o *Options, inner *redis.Client) (*Client, error) {
+	l := &lifecycle{place: p, inner: inner}
+	l.init(o)
+	c, err := l.start(p.base)
+	if err != nil {
+		if l.nodes != nil {
+			l.nodes.spare(inner)
+		}
+		return nil, errors.Join(err, l.teardown())
+	}
+	if inner != nil {
+		l.log.Debug("wrapped a client", slog.Bool("failover", isFailover(inner)))
+	}
+	return c, nil
 }
 
 // start makes everything, and has the first look at the servers.
 func (l *lifecycle) start(base *redis.Options) (*Client, error) {
-	l.problems = &problems{events: l.events}
-	l.parking = newParking(l.events)
 	l.prober = topology.NewProber(base)
-	if err := l.openJournal(base); err != nil {
+	if len(l.place.sentinels) > 0 {
+		l.sentinels = topology.NewSentinelProber(l.place.ask, l.place.master)
+	}
+	group := l.options.Group
+	if group == "" {
+		group = l.place.name
+	}
+	look := l.firstLook()
+	err := l.openJournal(fmt.Sprintf("group %s db %d", group, base.DB),
+		func(j *journal.Journal, found *journal.Recovery) error { return l.admitJournal(base, j, found, look()) })
+	if err != nil {
 		return nil, err
 	}
 	if err := l.build(base); err != nil {
 		return nil, err
 	}
 	var c *Client
-	c, l.facade = newClientOver(l, l.router.chain(), base.Protocol)
+	if l.options.Observe {
+		o := newOnlooker(l)
+		c, l.facade = newClientOver(o, o.chain(), base.Protocol)
+	} else {
+		c, l.facade = newClientOver(l, l.router.chain(), base.Protocol)
+	}
 	l.monitor.Start(l.ctx)
+	l.preflight = newPreflight(&l.foundation, &l.shard, base, func() string { return replay.FenceKey(l.core.client) })
+	go l.preflight.run()
 	l.background()
-	var err error
 	l.metrics, err = registerMetrics(c, l.options.MeterProvider)
 	return c, err
 }
@@ -98,36 +124,23 @@ func (l *lifecycle) build(base *redis.Options) error {
 	o := l.options
 	l.nodes = newNodeClients(base, o.OnNewNode)
 	l.nodes.adopt(l.inner)
-	single := *base
-	single.MaxRetries, single.DialerRetries, single.Protocol = -1, 1, 2
-	single.ContextTimeoutEnabled = true
-	single.OnConnect = nil
-	l.seeds = newNodeClients(&single, nil)
-
-	l.router = &router{
-		journal: l.journal, nodes: l.nodes, seed: base.Addr, db: base.DB, proto: base.Protocol,
-		maxRetries: retries(base.MaxRetries), blocks: o.OverflowPolicy == OverflowBlock,
-		client: l.journal.ID().String(),
-		clock:  o.clock, rules: newRulebook(o), learned: new(learned), durability: durabilityOf(o),
-	}
-	l.router.newBreaker()
-	l.replicas.server = l.habits
-	l.monitor = topology.NewMonitor(topology.Options{
-		Seeds:    append([]string{base.Addr}, o.Nodes...),
+	l.seeds = newNodeClients(singleAttempt(base), nil)
+	l.buildCore(base)
+	l.router = l.newRouter(groupServers{l.nodes}, l.place.fallback)
+	l.bases = l.newSeedSource(l.router, l.seeds, overlay.SeederOptions{Fence: replay.FenceKey(l.core.client)})
+	l.replicas.server = l.core.habits
+	l.bind(topology.NewMonitor(l.watchPlace(topology.Options{
 		Interval: o.ProbeInterval,
 		Timeout:  o.ProbeTimeout,
 		Probe:    l.replicas.probe(l.prober.Probe),
+		Forget:   l.prober.Forget,
 		Pending:  l.pending,
-		OnChange: l.changed(),
+		OnChange: l.changed(""),
 		OnReplay: func(order topology.ReplayOrder) { l.drain.order(order) },
 		Logger:   l.log,
-	})
+	})), l.nodes.get(base.Addr))
 	l.lineage = newLineageKeeper(l.ctx, l.journal, l.monitor, l.log)
-	l.router.monitor = l.monitor
-	l.router.route.Store(&route{view: l.monitor.View(), read: l.nodes.get(base.Addr)})
-	l.side = newSide(base.Protocol)
-	l.router.side = l.side
-	if err := l.buildOverlay(); err != nil {
+	if err := l.buildOverlay(overlay.Options{Source: l.bases, Now: l.now}); err != nil {
 		return err
 	}
 	if err := l.buildDrain(base); err != nil {
@@ -141,151 +154,39 @@ func (l *lifecycle) build(base *redis.Options) error {
 		case v.ReadFrom != "":
 			return v.ReadFrom
 		}
-		return base.Addr
+		return l.place.fallback(v)
 	})
 	return nil
-}
-
-// buildOverlay makes the overlay and enters what the journal holds.
-func (l *lifecycle) buildOverlay() error {
-	o := l.options
-	var err error
-	l.overlay, err = overlay.New(overlay.Options{
-		Source: &seedSource{
-			route: l.router.current, monitor: l.monitor, clients: l.seeds,
-			options: overlay.SeederOptions{
-				Fence:    replay.FenceKey(l.journal.ID().String()),
-				MaxBytes: int(o.MaxSeedBytes), MaxElements: int(o.MaxSeedFields),
-			},
-			seeders: make(map[string]*overlay.Seeder),
-		},
-		Now:      func() time.Time { return l.router.now() },
-		MaxBytes: o.MaxOverlayBytes,
-
-		EstimateCounters: o.EstimateCounters,
-	})
-	if err != nil {
-		return fmt.Errorf("resilient: %w", err)
-	}
-	l.router.overlay = l.overlay
-	return l.recover()
-}
-
-// recover enters the journal's entries into the overlay: their keys are held
-// from the start, and get their base when a command first asks for it.
-func (l *lifecycle) recover() error {
-	reader := l.journal.NewReader(1)
-	defer func() { _ = reader.Close() }() // it was only read from
-	unknown := 0
-	for {
-		records, err := reader.Next(l.ctx, 1024, 1<<20)
-		if err != nil {
-			return fmt.Errorf("resilient: reading the journal: %w", err)
-		}
-		if len(records) == 0 {
-			break
-		}
-		for _, rec := range records {
-			if !l.journal.IsDead(rec.Seq) && !l.recoverOne(rec) {
-				unknown++
-			}
-		}
-	}
-	if unknown > 0 {
-		l.problems.add(fmt.Sprintf("%d journal entries hold commands that this version can't show before their replay", unknown))
-	}
-	return nil
-}
-
-// recoverOne enters one entry; false when the overlay can't execute it. Where an
-// entry holds commands that restore its key, these make the key known at once.
-func (l *lifecycle) recoverOne(rec journal.Record) bool {
-	e, err := entry.Parse(rec.Meta, rec.Body)
-	if err != nil {
-		return false
-	}
-	commands := e.Write
-	if len(e.Restore) > 0 {
-		commands = e.Restore
-	}
-	return entry.EachCommand(commands, func(_ []byte, args [][]byte) error {
-		keys, err := keysOf(args)
-		if err != nil {
-			return err
-		}
-		c := overlay.Command{Args: args, Keys: keys}
-		err = l.overlay.Recover(rec.Seq, rec.DB, c, rec.At.UnixMilli(), e.Lapses)
-		if errors.Is(err, overlay.ErrNotServed) {
-			c.Unseen = true // deferred by a rule, such as a script
-			err = l.overlay.Recover(rec.Seq, rec.DB, c, rec.At.UnixMilli(), e.Lapses)
-		}
-		return err
-	}) == nil
-}
-
-func durabilityOf(o *Options) Durability {
-	switch {
-	case o.Dir == "":
-		return DurabilityMemory
-	case o.Fsync != FsyncAlways:
-		return DurabilityOS
-	}
-	return DurabilityDisk
 }
 
 // buildDrain makes what sends the journal to a returned primary.
 func (l *lifecycle) buildDrain(base *redis.Options) error {
-	o := l.options
-	l.source = newJournalSource(l.ctx, l.journal, l.overlay, l.router.now, l.log)
+	l.source = newJournalSource(l.ctx, l.journal, l.overlay, l.now, l.log, l.options.watchesConflicts())
 	d := &drain{
-		ctx: l.ctx, source: l.source, admit: l.admitReplay, refused: l.refused, settled: l.settled, monitor: l.monitor, events: l.events, log: l.log,
-		batch: replay.DefaultBatchEntries,
+		ctx: l.ctx, admit: l.admitReplay, refused: l.refused, settled: l.settled,
+		monitor: l.monitor, events: l.events, log: l.log,
 	}
-	ro := replay.Options{
-		Dial:        dialer(base),
-		Credentials: credentials(base),
-		DB:          base.DB,
-		Replicas:    func() []string { return l.replicas.promotable(l.monitor.View()) },
-		ReplicaAcks: o.ReplicaAcks,
-		AckBound:    o.ReplicaAckTimeout,
-	}
+	ro := l.replayOptions(base, func() []string { return l.replicas.promotable(l.monitor.View()) })
 	own := ro
-	own.ClientID, own.Source = l.journal.ID().String(), l.source
-	own.Hooks = replay.Hooks{Ready: d.ready, Drained: d.drainedUpTo, Gap: d.gap, Paused: d.paused}
-	var err error
-	d.replayer, err = replay.New(own)
+	own.ClientID, own.Source = l.core.client, l.source
+	own.Hooks = replay.Hooks{Ready: d.ready, Drained: d.drainedUpTo, Gap: d.gap, Paused: d.paused, Advanced: d.advanced}
+	l.guard(&own, l.source)
+	l.source.watch(&own)
+	replayer, err := replay.New(own)
 	if err != nil {
 		return fmt.Errorf("resilient: %w", err)
 	}
+	d.feed.Store(&feed{source: l.source, replayer: replayer})
 	l.drain = d
-	if o.Dir != "" {
+	if l.options.Dir != "" {
 		l.adopter = newAdopter(l, l.keep, ro)
 	}
-	l.replayer.Store(d.replayer)
-	l.keeper = newKeeper(l.ctx, l.journal, l.overlay, l.events, l.log)
-	if l.journal.Failure() != nil {
-		l.keeper.failed() // the disk had no room at the start
-	}
-	r := l.router
-	r.cutover = d
-	r.failed = l.keeper.failed
-	r.replayed = l.source.await
-	r.accepted = func() {
-		d.replayer.Wake()
-		if l.monitor.View().State == topology.StateHealthy {
-			l.monitor.Backlog(true) // accepted at the moment of return
-		}
-	}
+	wake := d.wake
+	l.committed.Store(&wake)
+	l.buildKeeper()
+	l.core.replayed = l.source.await
+	l.router.cutover, l.router.accepted = d, l.accept(wake)
 	return nil
-}
-
-// habits tells the overlay whose replies it imitates, and the router what the
-// servers know.
-func (l *lifecycle) habits(server engine.Server) {
-	if old := l.router.server.Load(); old == nil || *old != server {
-		l.router.server.Store(&server)
-		l.overlay.SetServer(server)
-	}
 }
 
 // background starts what only looks after journals, once the servers are watched.
@@ -302,34 +203,4 @@ func (l *lifecycle) background() {
 func (l *lifecycle) pending() bool {
 	s := l.journal.Stats()
 	return s.Last > s.Trimmed
-}
-
-// changed makes the monitor's OnChange.
-func (l *lifecycle) changed() func(topology.Change) {
-	last := ShardState{}
-	return func(c topology.Change) {
-		now := ShardState{
-			State: stateOf(c.To), Cause: causeOf(c.Cause), Certain: c.Certain,
-			Since: c.At, Diagnosis: c.Diagnosis,
-		}
-		if c.To.Live() {
-			now.Primary = c.Primary.Addr
-		}
-		if now.State != last.State || now.Cause != last.Cause {
-			l.events.stateChanged(StateInfo{From: last, To: now})
-		} else {
-			now.Since = last.Since
-		}
-		last = now
-	}
-}
-
-func retries(n int) int {
-	switch {
-	case n == 0:
-		return 3 // go-redis's default
-	case n < 0:
-		return 0
-	}
-	return n
 }

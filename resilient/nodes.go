@@ -55,10 +55,18 @@ func (n *nodeClients) spare(c *redis.Client) {
 	n.spared = c
 }
 
+// giveBack forgets all clients without closing them: they are not ours after all.
+func (n *nodeClients) giveBack() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.clients = nil
+}
+
 // live returns the client that commands go to while the server at addr is the
-// primary.
-func (n *nodeClients) live(addr string) *redis.Client {
-	if n.primary != nil && addr != "" {
+// primary. alone says that no other server takes itself for one: else the client that
+// Sentinels lead may be with that, which answers its writes as well.
+func (n *nodeClients) live(addr string, alone bool) *redis.Client {
+	if n.primary != nil && addr != "" && alone {
 		if astray := n.astray.Load(); astray == nil || *astray != addr {
 			n.leads.Store(&addr)
 			return n.primary
@@ -96,13 +104,16 @@ func (n *nodeClients) get(addr string) *redis.Client {
 	}
 	o := *n.base
 	o.Addr = addr
+	if addr == nowhere {
+		o.Dialer, o.MinIdleConns = dialNowhere, 0
+	}
 	if o.DialerRetries == 0 {
 		// Five dials a tenth of a second apart would hide for half a second
 		// that nobody listens. Whoever can wait tries again above.
 		o.DialerRetries = 1
 	}
 	c := redis.NewClient(&o)
-	if n.onNewNode != nil {
+	if n.onNewNode != nil && addr != nowhere {
 		n.onNewNode(c)
 	}
 	n.clients[addr] = c
@@ -163,7 +174,11 @@ func newPubSubClient(base *redis.Options, addr func() string) *redis.Client {
 		dial = redis.NewDialer(&o)
 	}
 	o.Dialer = func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return dial(ctx, network, addr())
+		at := addr()
+		if at == nowhere {
+			return dialNowhere(ctx, network, at)
+		}
+		return dial(ctx, network, at)
 	}
 	return redis.NewClient(&o)
 }

@@ -2,9 +2,7 @@ package resilient
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"sync"
 
@@ -13,49 +11,6 @@ import (
 	"github.com/holdfast-cache/holdfast/internal/journal"
 	"github.com/holdfast-cache/holdfast/internal/topology"
 )
-
-// openJournal opens the journal and reports what it found. A journal that can't
-// be used, or must not be, is left as it is and never keeps a service from starting.
-func (l *lifecycle) openJournal(base *redis.Options) error {
-	o := l.options
-	group := o.Group
-	if group == "" {
-		group = base.Addr
-	}
-	look := l.firstLook(base)
-	l.keep = journal.Options{
-		Dir:        o.Dir,
-		Target:     fmt.Sprintf("group %s db %d", group, base.DB),
-		Fsync:      journal.Fsync(o.Fsync),
-		MaxBytes:   o.MaxJournalBytes,
-		MaxEntries: int64(o.MaxEntries),
-		Retention:  o.LedgerRetention,
-		Admit: func(j *journal.Journal, found *journal.Recovery) error {
-			return l.admitJournal(base, j, found, look())
-		},
-		Committed: func() {
-			if r := l.replayer.Load(); r != nil {
-				r.Wake()
-			}
-		},
-	}
-	j, found, err := journal.Open(l.keep)
-	if err != nil {
-		return fmt.Errorf("resilient: Options.Dir: %w", err)
-	}
-	l.journal, l.found = j, parkedFrom(j, found, ParkedForeign)
-	for _, s := range found.Skipped {
-		if !errors.Is(s.Err, errParked) {
-			l.problems.add(fmt.Sprintf("journal %s was left as it is: %v", s.Name, s.Err))
-		}
-	}
-	l.problems.damage(j.ID().String(), found)
-	if !found.Fresh {
-		l.log.Info("took over the journal of an earlier process",
-			slog.Int64("entries", found.Entries), slog.Int64("skipped_bytes", found.SkippedBytes))
-	}
-	return nil
-}
 
 // admitJournal parks a journal with records that must not become the client's own,
 // by its age or by what the servers say of themselves at this moment. What can't be
@@ -103,14 +58,12 @@ func foreign(l journal.Lineage, nodes []topology.NodeReport) bool {
 func (l *lifecycle) holdsFence(base *redis.Options, j *journal.Journal, nodes []topology.NodeReport) bool {
 	ctx, cancel := context.WithTimeout(l.ctx, l.options.ProbeTimeout)
 	defer cancel()
-	single := *base
-	single.MaxRetries, single.DialerRetries, single.ContextTimeoutEnabled = -1, 1, true
-	single.OnConnect = nil
+	single := singleAttempt(base)
 	for i := range nodes {
 		if !nodes[i].Answered() {
 			continue
 		}
-		o := single
+		o := *single
 		o.Addr = nodes[i].Addr
 		c := redis.NewClient(&o)
 		held, err := fenceAt(ctx, c, j.ID().String())()
@@ -123,10 +76,11 @@ func (l *lifecycle) holdsFence(base *redis.Options, j *journal.Journal, nodes []
 }
 
 // firstLook makes a function that asks the servers, once and only if it is called,
-// what they say of themselves: those that the options name, and those that these name.
-func (l *lifecycle) firstLook(base *redis.Options) func() []topology.NodeReport {
+// what they say of themselves: those that the options or the Sentinels name, and those
+// that these name.
+func (l *lifecycle) firstLook() func() []topology.NodeReport {
 	return sync.OnceValue(func() []topology.NodeReport {
-		seeds := append([]string{base.Addr}, l.options.Nodes...)
+		seeds := l.firstAddrs()
 		nodes := l.probeAll(seeds)
 		var named []string
 		for i := range nodes {

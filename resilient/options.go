@@ -1,6 +1,7 @@
 package resilient
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -69,6 +70,15 @@ type Options struct {
 	// there is no primary. Default: none.
 	Nodes []string
 
+	// Sentinels are the addresses of the Sentinels that watch the group of a client
+	// given to Wrap, and MasterName is its name there; SentinelUsername and
+	// SentinelPassword are for them alone. NewClient takes all of these from
+	// redis.UniversalOptions. Default: none.
+	Sentinels        []string
+	MasterName       string
+	SentinelUsername string
+	SentinelPassword string
+
 	// Dir is the directory below which the journal of deferred writes is kept.
 	// It may be shared by several processes: each locks its own subdirectory.
 	// It is made, with its parents, if it is missing. Default: empty, which keeps deferred
@@ -85,8 +95,9 @@ type Options struct {
 
 	// Group names the replication group in Dir: a process takes over the
 	// journal that a dead one left only if group and database are the same.
-	// Default: the seed address. Set it where that may change, and where
-	// several groups share one Dir through one address.
+	// Default: MasterName with Sentinels, else the seed address. Set it where that
+	// may change, and where several groups of one name or address share one Dir: a
+	// journal meant for other servers would be parked there.
 	Group string
 
 	// Fsync is when a deferred write reaches the disk. Default: FsyncAlways.
@@ -147,6 +158,30 @@ type Options struct {
 	// used as identities.
 	EstimateCounters bool
 
+	// DeferPartitioned lets writes be deferred, too, while the primary doesn't answer
+	// this client but others reach it (CausePartitioned): they go on writing, so the
+	// replay may overwrite what they wrote meanwhile, and every reply is an estimate,
+	// which receipts say. Default: off, which refuses such writes with ErrNoPrimary.
+	// What was deferred before that was known stays deferred in any case.
+	DeferPartitioned bool
+
+	// DeferOverload lets writes be deferred that the primary refuses for want of
+	// means: OOM, MISCONF, BUSY. Each costs a round trip before, and its key is then
+	// held until the primary takes it; later writes to that key queue behind it, those
+	// to others go on to the primary. While such writes wait, the state is
+	// StateReplaying. Excepted are scripts, transactions, and, with OOM and BUSY, what
+	// needs a key's current value (INCR, HSET): a primary out of memory declines the
+	// transaction by which it is read. Default: off, which leaves these errors to the
+	// application.
+	DeferOverload bool
+
+	// Observe only watches and counts: commands go where plain go-redis sends them, as it
+	// sends them, Listener.StateChanged and State tell what is believed of the servers,
+	// and Stats.Observed what would have been deferred, refused or sent elsewhere. Dir
+	// is not touched and nothing is ever replayed. It is for a trial beside the load.
+	// Default: off.
+	Observe bool
+
 	// ProbeInterval is the time between two looks at every server while
 	// healthy, jittered by a tenth; in an outage they come more often.
 	// Default: 1 s.
@@ -163,6 +198,66 @@ type Options struct {
 	// ReplicaAckTimeout bounds that wait; afterwards the write counts as
 	// Stats.Unconfirmed and leaves the journal. Default: 5 s.
 	ReplicaAckTimeout time.Duration
+
+	// ReplayWithoutTransactions lets writes be replayed to a server, or through a proxy,
+	// that executes no transactions: MULTI, EXEC and WATCH, by which a replay is exactly
+	// once. It is a weaker promise and never chosen by itself: of each connection that
+	// breaks in a replay one write at most may be left in doubt, which then becomes a dead
+	// letter, unless repeating it changes nothing; deferred transactions are no longer
+	// executed at once; and what a proxy delivers long after its connection was given up
+	// can be executed twice. docs/replay.md has all of it. The proxy must stand before one
+	// server, and pass ROLE and INFO on to it. It is not for a Cluster, and can't be had
+	// with Conflicts or ResolveConflict. Values of keys are still read in transactions, so that writes
+	// which need them, such as INCR, are refused with ErrBaseUnknown where replicas
+	// can't be read without the proxy. Default: off, where such a server's replay is
+	// refused, and everything deferred waits.
+	ReplayWithoutTransactions bool
+
+	// ReplayRate bounds how many deferred writes are sent in a second, to each shard, when
+	// its primary is back. Writes that are deferred meanwhile, to keys with a backlog, come
+	// on top: the primary would get them at that rate anyway, and the replay would not end
+	// else. Default: 0, no bound but the pace, which begins at some 5,000 writes per second,
+	// rises as long as the primary answers as quickly as before, and falls, to 1,000 at
+	// least, when it does not: its other clients hardly notice, and the replay of a large
+	// backlog takes longer than it could (docs/benchmarks.md has both). A bound holds
+	// beside the pace. -1: no pace, as fast as the primary takes it.
+	ReplayRate int
+
+	// NoCoalescing has each deferred write replayed as it is. By default writes to one key
+	// that travel in one transaction, up to 500, or 1,000 without a pace, are merged into
+	// one command where that leaves the same, deadlines included: SET and DEL over what
+	// comes before, INCRs into an INCRBY, HSETs, LPUSHes and the like into one with all
+	// members; never across a write of several keys, a transaction, a script or a
+	// condition. Nobody can see it but those who count: keyspace notifications and
+	// MONITOR show the merged command. If the primary rejects that, all of its writes
+	// become dead letters: an INCR that overflows takes those merged with it along.
+	// Default: off, so writes are merged, which makes a replay to few hot keys about twice
+	// as fast and costs others nothing to speak of. With Conflicts, ResolveConflict or
+	// ReplayWithoutTransactions none are.
+	NoCoalescing bool
+
+	// Conflicts is what becomes of deferred writes to a key that somebody else has written
+	// since the first of them was accepted. Default: ResolutionOverwrite, which replays
+	// them and looks at nothing. ResolutionKeepServer has each key compared, before the
+	// first write to it, with what it held when that was accepted, and leaves it to the
+	// server where it differs: type and content, not the deadline. Compared by their number
+	// of elements alone are values above MaxSeedBytes or MaxSeedFields; longer strings,
+	// values of modules, and keys of which no replica could tell the value, count as
+	// changed if they exist. A primary without replicas tells nobody, so that there every
+	// deferred write to an existing key becomes a dead letter. What others write after the
+	// first write of ours has been replayed is not looked for.
+	//
+	// It costs: a deferred write to a new key reads its value from a replica, also where
+	// the command needs none; the journal keeps 36 bytes more for such a write; and the
+	// replay reads every key again, with a round trip more for each batch.
+	Conflicts Resolution
+
+	// ResolveConflict, if set, is asked for each key that is not what it was, and decides
+	// in the place of Conflicts, at the same costs. The replay waits for it, a second at
+	// most: a call that takes longer, or panics, keeps the server's value, and so does
+	// every conflict until it has returned. It may be called again for the same key, when
+	// the replay was interrupted, and for several shards at a time. Default: none.
+	ResolveConflict func(context.Context, Conflict) Resolution
 
 	// OnNewNode, if set, is called with each go-redis client made for a server,
 	// before its first use: the place for instrumentation that demands a
@@ -205,6 +300,9 @@ func (o *Options) withDefaults() *Options {
 	orDefault(&out.LedgerRetention, DefaultLedgerRetention)
 	orDefault(&out.MaxReplayAge, DefaultMaxReplayAge)
 	orDefault(&out.adoptEvery, adoptEvery)
+	if out.Observe {
+		out.Dir = ""
+	}
 	if out.clock == nil {
 		out.clock = time.Now
 	}
@@ -236,6 +334,7 @@ func (o *Options) Validate() error {
 			fault("Options.Nodes[%d]: %v", i, err)
 		}
 	}
+	faults = append(faults, o.validateSentinels()...)
 	if o.Fsync > FsyncNo {
 		fault("Options.Fsync %d is none of FsyncAlways, FsyncEverySec, FsyncNo", o.Fsync)
 	}
@@ -278,6 +377,13 @@ func (o *Options) Validate() error {
 	if o.ReplicaAcks < -1 {
 		fault("Options.ReplicaAcks is negative; use -1 for none, 0 for every known replica")
 	}
+	if o.ReplayRate < -1 {
+		fault("Options.ReplayRate is negative; use -1 for no pace, 0 for the one that adapts")
+	}
+	faults = append(faults, o.validateConflicts()...)
+	if o.ReplayWithoutTransactions && o.watchesConflicts() {
+		fault("Options.ReplayWithoutTransactions can't be had with Conflicts or ResolveConflict, which need transactions")
+	}
 	return errors.Join(faults...)
 }
 
@@ -307,7 +413,7 @@ func (o *Options) checkDir() error {
 }
 
 // validateUniversal reports every reason why the go-redis options can't be
-// served: at this time one seed address of a standalone group.
+// served: a standalone group by one of its addresses, or a group by its Sentinels.
 func validateUniversal(u *redis.UniversalOptions) error {
 	if u == nil {
 		return errors.New("resilient: redis.UniversalOptions is nil; give at least Addrs")
@@ -318,11 +424,10 @@ func validateUniversal(u *redis.UniversalOptions) error {
 	}
 	switch {
 	case u.MasterName != "":
-		fault("UniversalOptions.MasterName: Sentinel is not supported yet; give one server's address and Options.Nodes")
-	case u.IsClusterMode:
-		fault("UniversalOptions.IsClusterMode: Cluster is not supported yet")
-	case len(u.Addrs) > 1:
-		fault("UniversalOptions.Addrs has %d addresses, which means a Cluster; give one and put the other servers of the group into Options.Nodes", len(u.Addrs))
+		faults = append(faults, validateFailover(u)...)
+	case ofCluster(u) && u.DB != 0:
+		fault("UniversalOptions.DB is %d, and a Cluster has only database 0; leave it 0. "+
+			"Several Addrs mean a Cluster: for a group give one, and its other servers in Options.Nodes", u.DB)
 	}
 	for i, addr := range u.Addrs {
 		if err := checkAddr(addr); err != nil {

@@ -27,19 +27,24 @@ func TestNewClientReportsEveryFault(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := resilient.NewClient(
-		&redis.UniversalOptions{Addrs: []string{"one", "127.0.0.1:"}, DB: -1, MasterName: "m"},
+		&redis.UniversalOptions{
+			Addrs: []string{"one", "127.0.0.1:"}, DB: -1, MasterName: "m", IsClusterMode: true, RouteByLatency: true,
+			RouteRandomly: true, ReadOnly: true,
+		},
 		&resilient.Options{
-			Nodes: []string{"no-port"}, Dir: file, Fsync: 7, MaxJournalBytes: -1, MaxEntries: -1,
+			Nodes: []string{"no-port"}, Sentinels: []string{"nor-here"}, Dir: file, Fsync: 7, MaxJournalBytes: -1, MaxEntries: -1,
 			MaxOverlayBytes: -2, MaxSeedBytes: -1, MaxSeedFields: -1, ProbeInterval: -1, ProbeTimeout: -1,
 			ReplicaAcks: -2, ReplicaAckTimeout: -1, OverflowPolicy: 7, LedgerRetention: -2, MaxReplayAge: 24,
+			ReplayRate: -2,
 		})
 	if err == nil {
 		t.Fatal("no error")
 	}
 	for _, want := range []string{
-		"Addrs[0]", "Addrs[1]", "DB", "MasterName", "Nodes[0]", "Dir", "Fsync", "MaxJournalBytes", "MaxEntries",
+		"Addrs[0]", "Addrs[1]", "DB", "IsClusterMode", "RouteByLatency", "RouteRandomly", "ReadOnly", "Nodes[0]", "Sentinels[0]",
+		"Sentinels without MasterName", "Dir", "Fsync", "MaxJournalBytes", "MaxEntries",
 		"MaxOverlayBytes", "MaxSeedBytes", "MaxSeedFields", "ProbeInterval", "ProbeTimeout", "ReplicaAcks", "ReplicaAckTimeout",
-		"OverflowPolicy", "LedgerRetention", "MaxReplayAge",
+		"OverflowPolicy", "LedgerRetention", "MaxReplayAge", "ReplayRate",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%s is not reported in:\n%v", want, err)

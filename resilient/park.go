@@ -28,6 +28,10 @@ const (
 	// its own mark in the primary says that another copy of it has gone further. Then
 	// no confirmation helps: it can only be discarded, with journalctl.
 	ParkedRefused
+	// ParkedOtherShards: it was written over a Ring of other shards, so that its keys have
+	// other places here. No confirmation helps: a client of that Ring replays it, or it can
+	// be discarded, with journalctl. Only a client of a Ring lists such journals.
+	ParkedOtherShards
 )
 
 // String is the reason in logs, such as "too old".
@@ -39,6 +43,8 @@ func (r ParkReason) String() string {
 		return "another data set"
 	case ParkedRefused:
 		return "replay refused"
+	case ParkedOtherShards:
+		return "other shards"
 	}
 	return fmt.Sprintf("reason(%d)", uint8(r))
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/holdfast-cache/holdfast/internal/command"
+	"github.com/holdfast-cache/holdfast/internal/topology"
 )
 
 // pipeline is the way of a pipeline or a transaction. It is the innermost
@@ -55,6 +56,10 @@ func (r *router) barredAny(ctx context.Context, rt *route, cmds []redis.Cmder) e
 // forwardBatch sends commands to the primary in one round trip, and decides for
 // each one that came back with an error what becomes of it.
 func (r *router) forwardBatch(ctx context.Context, rt *route, cmds []redis.Cmder) {
+	if err := ctx.Err(); err != nil {
+		_ = failAll(cmds, err) // go-redis would not send it either, but not say so
+		return
+	}
 	pipe := rt.write.Pipeline()
 	for _, cmd := range cmds {
 		if spec := command.Lookup(cmd.Name()); spec == nil || spec.MayWrite() {
@@ -62,9 +67,25 @@ func (r *router) forwardBatch(ctx context.Context, rt *route, cmds []redis.Cmder
 		}
 		_ = pipe.Process(ctx, cmd) // only queues
 	}
-	if _, err := pipe.Exec(ctx); err == nil {
-		return
+	_, err := pipe.Exec(ctx)
+	r.afterExec(ctx, rt, cmds, rt.since, err)
+}
+
+// afterExec is what follows on a batch that was sent to the primary. Of the writes that
+// it declined some may be deferred now, which passes none of those that it took.
+func (r *router) afterExec(ctx context.Context, rt *route, cmds []redis.Cmder, since moment, err error) {
+	late := r.belated(ctx, cmds, since)
+	if err != nil {
+		r.afterBatches(ctx, rt, cmds)
 	}
+	for _, cmd := range late {
+		_ = r.doubtBelated(ctx, cmd) // its error is the command's
+	}
+}
+
+// afterBatches decides for each command of a batch that came back with an error what
+// becomes of it.
+func (r *router) afterBatches(ctx context.Context, rt *route, cmds []redis.Cmder) {
 	r.refuseOvertaken(ctx, cmds)
 	lost := false // a write of this batch has not reached the primary
 	for _, cmd := range cmds {
@@ -88,9 +109,9 @@ func (r *router) refuseOvertaken(ctx context.Context, cmds []redis.Cmder) {
 		if err != nil {
 			continue // it could not be sent either
 		}
-		f := faultOf(cmd.Err())
+		f := r.faultOf(cmd.Err())
 		// What a script answers proves nothing of what it did.
-		declined := f == faultUnsent || f == faultNotWritable && q.class() != command.ClassScript
+		declined := f == faultUnsent || (f == faultNotWritable || f == faultOverload) && q.class() != command.ClassScript
 		overtaken := any && len(q.keys) == 0
 		for _, key := range q.keys {
 			overtaken = overtaken || any || taken[string(key)]
@@ -111,10 +132,14 @@ func (r *router) refuseOvertaken(ctx context.Context, cmds []redis.Cmder) {
 // a server without that write, and are answered again.
 func (r *router) afterBatch(ctx context.Context, rt *route, cmd redis.Cmder, lost bool) bool {
 	err := cmd.Err()
-	f := faultOf(err)
+	f := r.faultOf(err)
 	spec := command.Lookup(cmd.Name())
 	if refused := (*CommandError)(nil); errors.As(err, &refused) {
-		r.signal(rt.view.Primary.Addr, faultNotWritable, err)
+		if overloadOf(err) != topology.OverloadNone {
+			r.strain(rt.view.Primary.Addr, err)
+		} else {
+			r.signal(rt.view.Primary.Addr, faultNotWritable, err)
+		}
 		return true
 	}
 	if spec != nil && !spec.MayWrite() {
@@ -127,6 +152,7 @@ func (r *router) afterBatch(ctx context.Context, rt *route, cmd redis.Cmder, los
 		return false
 	}
 	if f == faultNone || f == faultBusy {
+		r.strain(rt.view.Primary.Addr, err)
 		return false
 	}
 	r.signal(rt.view.Primary.Addr, f, err)
@@ -137,7 +163,7 @@ func (r *router) afterBatch(ctx context.Context, rt *route, cmd redis.Cmder, los
 		}
 		defer q.free()
 		// Even a harmless repetition could overtake what follows in the batch.
-		_ = fail(cmd, r.doubt(q.name, q.class(), err))
+		_ = fail(cmd, r.doubt(ctx, q.name, q.class(), err))
 		return false
 	}
 	_ = r.afterWrite(ctx, cmd, rt, err) // its error is the command's
@@ -168,8 +194,10 @@ func (r *router) pipelineSlow(ctx context.Context, cmds []redis.Cmder) error {
 // slowPipeline is the work on one pipeline.
 type slowPipeline struct {
 	*router
-	batch    []redis.Cmder // to be forwarded together
-	answered []answered    // to be waited for at the end, so that one sync serves all
+	batch    []redis.Cmder       // to be forwarded together
+	writes   bool                // it has some
+	named    map[string]struct{} // the keys of what is in it
+	answered []answered          // to be waited for at the end, so that one sync serves all
 }
 
 // answered is a command that has its reply before its entry is durable.
@@ -204,9 +232,16 @@ func (p *slowPipeline) take(ctx context.Context, cmd redis.Cmder) {
 			return
 		case way != wayLocal:
 			p.batch = append(p.batch, cmd)
+			p.writes = p.writes || q.spec == nil || q.spec.MayWrite()
+			if p.named == nil {
+				p.named = make(map[string]struct{})
+			}
+			for _, key := range q.keys {
+				p.named[string(key)] = struct{}{}
+			}
 			return
 		}
-		if live {
+		if live || p.writes || p.overtakes(q) {
 			p.flush(ctx) // what came before must not be overtaken
 		}
 		out, err := p.accept(ctx, q)
@@ -236,7 +271,17 @@ func (p *slowPipeline) flush(ctx context.Context) {
 	} else {
 		p.readBatch(ctx, rt, p.batch)
 	}
-	p.batch = nil
+	p.batch, p.writes = nil, false
+	clear(p.named)
+}
+
+// overtakes reports whether a write names a key that a read before it, which has not been sent,
+// names too: were the primary to return before that is, it would find the write.
+func (p *slowPipeline) overtakes(q *request) bool {
+	return (q.spec == nil || q.spec.MayWrite()) && slices.ContainsFunc(q.keys, func(key []byte) bool {
+		_, named := p.named[string(key)]
+		return named
+	})
 }
 
 // readBatch sends reads to a replica in one round trip.
@@ -258,7 +303,7 @@ func (r *router) readBatch(ctx context.Context, rt *route, cmds []redis.Cmder) {
 		return
 	}
 	for _, cmd := range cmds {
-		if err := cmd.Err(); faultOf(err) != faultNone {
+		if err := cmd.Err(); r.faultOf(err) != faultNone {
 			_ = r.afterRead(ctx, cmd, rt, err) // its error is the command's
 		}
 	}

@@ -1,9 +1,13 @@
 package resilient_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net"
+	"sync"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -79,6 +83,63 @@ func TestPipelineInAnOutage(t *testing.T) {
 
 // TestPipelineKeepsTheOrderOfAKey: what a server declines in the middle of a
 // pipeline must not be made up for behind what it took.
+// gatedConn lets no request pass that names the gate, until it is open.
+type gatedConn struct {
+	net.Conn
+	reached func()
+	open    <-chan struct{}
+}
+
+func (c *gatedConn) Write(b []byte) (int, error) {
+	if bytes.Contains(b, []byte("gate")) {
+		c.reached()
+		<-c.open
+	}
+	return c.Conn.Write(b)
+}
+
+// TestPipelineReadsBeforeItWrites: a read is answered before a later write of the same pipeline,
+// also where the primary returns while that goes on.
+func TestPipelineReadsBeforeItWrites(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	g := redistest.StartT(t, redistest.Options{Replicas: 1})
+	check(t, g.Node(0).Client().Set(ctx, "k", "before", 0).Err())
+	check(t, g.WaitSynced(ctx))
+	check(t, g.Cycle(ctx))
+	opened, reached := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+		return &gatedConn{conn, func() { once.Do(func() { close(reached) }) }, opened}, err
+	}
+	c, err := resilient.NewClient(&redis.UniversalOptions{Addrs: g.Addrs()[:1], Dialer: dial},
+		&resilient.Options{Nodes: g.Addrs()[1:], Logger: slog.New(slog.DiscardHandler)})
+	check(t, err)
+	defer func() { check(t, c.Close()) }()
+	waitState(t, c, resilient.StateNoPrimary)
+	p := c.Pipeline()
+	get := p.Get(ctx, "k")
+	set := p.Set(ctx, "k", "after", 0)
+	incr := p.Incr(ctx, "gate") // its base is asked for
+	ended := make(chan error, 1)
+	go func() {
+		_, err := p.Exec(ctx)
+		ended <- err
+	}()
+	<-reached
+	check(t, g.Promote(ctx, 1))
+	redistest.Eventually(t, testPatience, "the write to be replayed", func() bool {
+		return g.Node(1).Client().Get(ctx, "k").Val() == "after"
+	})
+	close(opened)
+	check(t, <-ended)
+	flush(t, c)
+	if get.Val() != "before" || set.Val() != "OK" || incr.Val() != 1 {
+		t.Errorf("GET %q, SET %q, INCR %d", get.Val(), set.Val(), incr.Val())
+	}
+}
+
 func TestPipelineKeepsTheOrderOfAKey(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()

@@ -20,9 +20,17 @@ var reasons = map[error]string{
 	ErrBaseUnknown:   "its answer rests on the key's current value, and no server gives it; try again when one answers",
 	ErrInDoubt:       "it was sent or written and no answer came back; look at the key before repeating it",
 	ErrClosed:        "the client is closed",
-	errOvertaken:     "the server declined it and took a later write of the pipeline to the same key; send it again if it still matters",
-	errPendingKey:    "the key has deferred writes, which this command can't see; read it with one that can" + later,
-	errPendingKeys:   "some keys have deferred writes, which this command can't see" + later,
+	errAstride:       "its keys belong to several shards of the Ring, one of which has no primary or deferred writes; name one shard's keys" + later,
+	errElsewhere:     "its slot has just moved to another shard; send it again",
+	errPartitioned: "the primary doesn't answer this client, and others go on writing to it, so that a deferred write would be " +
+		"applied over theirs; mend the network, or set Options.DeferPartitioned",
+	errRights: "deferral is off, because the client's Redis user lacks rights that the replay needs, which Stats and the log " +
+		"name; grant them",
+	errStarved: "deferred writes wait until the primary has memory or disk again, and this command can't pass them; " +
+		"free some, or try again later",
+	errOvertaken:   "the server declined it and took a later write of the pipeline to the same key; send it again if it still matters",
+	errPendingKey:  "the key has deferred writes, which this command can't see; read it with one that can" + later,
+	errPendingKeys: "some keys have deferred writes, which this command can't see" + later,
 }
 
 // classReasons say why a command of a class is refused while there is no primary.

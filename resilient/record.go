@@ -6,10 +6,12 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/holdfast-cache/holdfast/internal/basis"
 	"github.com/holdfast-cache/holdfast/internal/command"
 	"github.com/holdfast-cache/holdfast/internal/entry"
 	"github.com/holdfast-cache/holdfast/internal/journal"
 	"github.com/holdfast-cache/holdfast/internal/overlay"
+	"github.com/holdfast-cache/holdfast/internal/resp"
 )
 
 // entryClass is the class as the journal numbers it for ever. Commands of the
@@ -51,14 +53,24 @@ func (w *write) record(db, proto int, effect *overlay.Effect) journal.Record {
 		Lapses:     effect.Lapses,
 		Until:      effect.Until,
 		Useful:     w.useful,
-		Reply:      w.digest(effect.Reply),
+		Reply:      w.digest(effect),
 		Trace:      w.trace,
+		Shard:      []byte(w.shard),
 		Write:      w.body(effect.Failed),
 		Restore:    effect.Restore,
+		Bases:      bases(effect.Bases),
 	}
 	return journal.Record{
 		At: time.UnixMilli(effect.At), DB: db, Meta: e.AppendMeta(w.meta[:0]), Body: e.Body(),
 	}
+}
+
+// bases are what keys held without a deferred write, as the journal keeps it.
+func bases(of []overlay.KeyBasis) (all []entry.Base) {
+	for i := range of {
+		all = append(all, entry.Base{Name: basis.Name(of[i].Name), Basis: of[i].Basis})
+	}
+	return all
 }
 
 // body are the encoded commands. A command of a transaction that failed has changed
@@ -69,11 +81,16 @@ func (w *write) body(failed []bool) []byte {
 	}
 	var body []byte
 	for i := range w.commands {
-		if (failed == nil || !failed[i]) && command.Lookup(string(w.commands[i].Args[0])).MayWrite() {
+		if w.kept(i, failed) {
 			body = append(body, w.bodies[i]...)
 		}
 	}
 	return body
+}
+
+// kept reports whether a command of a transaction stands in its body.
+func (w *write) kept(i int, failed []bool) bool {
+	return (failed == nil || !failed[i]) && command.Lookup(string(w.commands[i].Args[0])).MayWrite()
 }
 
 func (w *write) class() entry.Class {
@@ -87,15 +104,24 @@ func (w *write) class() entry.Class {
 	return entry.ClassUnknown
 }
 
-// digest is that of the reply which the caller gets; 0 where there is none.
-func (w *write) digest(reply []byte) uint64 {
-	if w.reply != nil {
-		reply = w.reply
-	}
-	if len(reply) == 0 {
+// digest is that of the replies which the replay has to get for the body; 0 where they
+// can't be known. Of a transaction those of the commands that are left out are left out.
+func (w *write) digest(effect *overlay.Effect) uint64 {
+	if w.estimated || !effect.Exact || len(effect.Reply) == 0 {
 		return 0
 	}
-	return entry.Digest(reply)
+	d, rest := resp.NewDigest(), effect.Reply
+	for i := range w.commands {
+		next, n, err := d.Add(rest)
+		if err != nil {
+			return 0
+		}
+		rest = rest[n:]
+		if len(w.commands) == 1 || w.kept(i, effect.Failed) {
+			d = next
+		}
+	}
+	return d.Sum()
 }
 
 // traceOf is the span that ctx carries.

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/holdfast-cache/holdfast/internal/engine"
 	"github.com/holdfast-cache/holdfast/internal/topology"
@@ -19,8 +20,18 @@ type replicas struct {
 	server func(engine.Server) // told the oldest of those that answered
 
 	mu   sync.Mutex // guards last
-	last map[string]topology.NodeReport
+	last map[string]heard
 }
+
+// heard is what a server said, and when.
+type heard struct {
+	topology.NodeReport
+	at time.Time
+}
+
+// versionMemory is how long a server that does not answer counts among those which may be
+// the next primary, by its version.
+const versionMemory = 15 * time.Minute
 
 // probe is ask, with a memory.
 func (r *replicas) probe(
@@ -41,10 +52,14 @@ func (r *replicas) remember(addr string, n topology.NodeReport) (oldest engine.S
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.last == nil {
-		r.last = make(map[string]topology.NodeReport)
+		r.last = make(map[string]heard)
 	}
-	r.last[addr] = n
+	now := time.Now()
+	r.last[addr] = heard{n, now}
 	for _, n := range r.last {
+		if now.Sub(n.at) > versionMemory {
+			continue
+		}
 		s := parseVersion(n.Version)
 		if s.Version != 0 && (oldest.Version == 0 || !s.AtLeast(oldest.Version)) {
 			oldest = s
@@ -64,7 +79,7 @@ func parseVersion(text string) engine.Server {
 }
 
 // promotable lists the addresses of the view's replicas, each server once,
-// without those that are never to be promoted.
+// without those that are never to be promoted, and of one that has been just now.
 func (r *replicas) promotable(view *topology.View) []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -73,9 +88,11 @@ func (r *replicas) promotable(view *topology.View) []string {
 	for i := range view.Nodes {
 		n := view.Nodes[i]
 		if !n.Answered() {
-			n = r.last[n.Addr]
+			n = r.last[n.Addr].NodeReport
 		}
-		if n.Role != topology.RoleReplica || n.Priority == 0 || seen[n.RunID] {
+		// A master that succeeds the primary does not confirm what that has executed.
+		succeeds := n.Role == topology.RoleMaster && n.ReplID2 != "" && n.ReplID2 == view.Primary.ReplID
+		if n.Role != topology.RoleReplica && !succeeds || n.Priority == 0 || seen[n.RunID] {
 			continue
 		}
 		seen[n.RunID] = true

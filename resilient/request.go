@@ -29,6 +29,7 @@ type request struct {
 	malformed bool
 	idx       []int // which of args are keys
 
+	strained bool // the primary has refused it for want of means
 	ruled    bool // decision has been asked for
 	decision Decision
 }

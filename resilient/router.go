@@ -11,9 +11,6 @@ import (
 	"github.com/sony/gobreaker/v2"
 
 	"github.com/holdfast-cache/holdfast/internal/command"
-	"github.com/holdfast-cache/holdfast/internal/engine"
-	"github.com/holdfast-cache/holdfast/internal/journal"
-	"github.com/holdfast-cache/holdfast/internal/overlay"
 	"github.com/holdfast-cache/holdfast/internal/topology"
 )
 
@@ -27,6 +24,7 @@ type route struct {
 	// nothing answers, it is the server that did last, for its error.
 	read   redis.UniversalClient
 	closed bool
+	since  moment // not after the view was the newest
 }
 
 // router decides each command's way: forward, defer or refuse. Safe for
@@ -38,44 +36,32 @@ type route struct {
 // at the moment of return, either the later sees the earlier one's entry and
 // queues behind it, or the earlier sees the live route and is forwarded too.
 type router struct {
-	route     atomic.Pointer[route] // of the view that was the newest; see current
-	deferring atomic.Int64          // writes on their way into the journal
+	*core
 
-	overlay *overlay.Overlay
-	journal *journal.Journal
+	route   atomic.Pointer[route] // of the view that was the newest; see current
 	monitor *topology.Monitor
-	nodes   *nodeClients
-	side    *side
+	nodes   servers
 	cutover cutover
 	breaker *gobreaker.TwoStepCircuitBreaker[any]
+	trying  atomic.Bool // a write is being tried after a hang
 	tripped atomic.Bool // the breaker has failures on record, or is open
 
-	clock      func() time.Time
-	rules      *rulebook
-	learned    *learned
-	server     atomic.Pointer[engine.Server] // the oldest of the servers
-	durability Durability
-	client     string                                // the journal's client id
-	blocks     bool                                  // a write waits for room in the journal
-	replayed   func(context.Context, []uint64) error // waits for the fate of entries
+	returned atomic.Uint64 // core.turn when the shard had a primary again
 
 	accepted func() // tells the replay that an entry is durable
-	failed   func() // tells the keeper that the journal failed
+	// seed is the address that commands would go to without us; nil over a Cluster.
+	seed func(*topology.View) string
 
-	// committing, if set, is called under the locks of a write's keys before it is
-	// committed. Tests stop it there.
-	committing func()
+	// Of one shard of several:
+	shard   string            // its name
+	mine    func(uint16) bool // tells its lanes now
+	pending func() bool       // reports whether any of them has deferred writes
+	partial bool              // a server that is asked for all keys knows only some
+	retired atomic.Bool       // the shard is gone, and its monitor closed
 
-	seed       string // the address that the application gave
-	db         int
-	proto      int
-	maxRetries int
-	stats      counters
-}
-
-// counters are the figures that the router itself counts.
-type counters struct {
-	deferred, refused, inDoubt atomic.Uint64
+	// lacking are the rights that deferral needs and the user lacks at the shard's servers;
+	// nil if none is known to be missing.
+	lacking atomic.Pointer[[]string]
 }
 
 // cutover tells the router how far the replay is.
@@ -83,8 +69,12 @@ type cutover interface {
 	// near reports whether the entry will be sent with the batch in flight or
 	// the one after it, so that waiting for it is short.
 	near(seq uint64) bool
+	// crowded reports that the backlog grows, or hardly shrinks, as so much is added.
+	crowded() bool
 	// stalled reports that the replay has not moved for a while.
 	stalled() bool
+	// starved reports that the replay waits for a primary that is short of means.
+	starved() bool
 }
 
 // current is the route of the newest view. It costs two atomic loads.
@@ -93,42 +83,51 @@ func (r *router) current() *route {
 	if rt.view == view || rt.closed {
 		return rt
 	}
-	return r.reroute(rt, view)
+	return r.reroute(rt)
 }
 
-// reroute makes the route of a view.
-func (r *router) reroute(old *route, view *topology.View) *route {
-	rt := &route{view: view, read: old.read}
+// reroute makes the route of the newest view.
+func (r *router) reroute(old *route) *route {
+	since := r.moment()
+	view := r.monitor.View()
+	rt := &route{view: view, read: old.read, since: since}
 	if c := r.nodes.get(view.ReadFrom); c != nil {
 		rt.read = c
 	}
 	addr := view.Primary.Addr
 	switch {
 	case view.Live:
-	case view.Cause == topology.CauseDenied && view.State == topology.StateUnreachable:
+	case view.Cause == topology.CauseDenied && view.State == topology.StateUnreachable && r.seed != nil:
 		// The servers answer, but don't tell this user their roles: nothing can be
 		// known, so nothing is deferred, and writes go where they would without us.
-		addr = r.seed
+		addr = r.seed(view)
 	case view.State == topology.StateNoPrimary, view.State == topology.StateUnreachable:
 		r.nodes.lost()
 		addr = ""
 	default:
 		addr = ""
 	}
-	if c := r.nodes.live(addr); c != nil {
+	if c := r.nodes.live(addr, aloneAmong(view.Nodes, view.Primary.RunID)); c != nil {
 		rt.write = c
 		if view.ReadFrom == addr {
 			rt.read = c
 		}
+	}
+	switch {
+	case rt.write == nil && old.write != nil:
+		r.turn.Add(1) // before anything is deferred
+	case rt.write != nil && old.write == nil:
+		r.returned.Store(since.turn)
 	}
 	// A route that lost the race is used once and made again.
 	r.route.CompareAndSwap(old, rt)
 	return rt
 }
 
-// quiet reports that no key has deferred writes.
-func (r *router) quiet() bool {
-	return r.deferring.Load() == 0 && r.overlay.Empty()
+// close lets every command end with ErrClosed. The client that reads stays: it
+// answers that to who is under way.
+func (r *router) close() {
+	r.route.Store(&route{view: r.monitor.View(), read: r.route.Load().read, closed: true})
 }
 
 // now is the shard's time: deadlines are the server's to judge. The overlay asks
@@ -223,7 +222,7 @@ func (r *router) answer(ctx context.Context, cmd redis.Cmder, q *request, cause 
 func (r *router) deliver(ctx context.Context, cmd redis.Cmder, q *request, out *outcome) error {
 	err := r.side.deliver(ctx, cmd, out.reply)
 	if err != nil && out.ticket.Seq() != 0 && !isReply(err) {
-		return fail(cmd, r.doubt(q.name, q.class(), err))
+		return fail(cmd, r.doubt(ctx, q.name, q.class(), err))
 	}
 	return err
 }
@@ -299,7 +298,7 @@ func (r *router) decideRead(q *request) (way, error) {
 	if r.quiet() {
 		return wayRead, nil
 	}
-	if q.spec.Keyspace() {
+	if q.spec.Keyspace() && !r.partial {
 		return wayMerge, nil
 	}
 	switch {
@@ -420,6 +419,7 @@ func (r *router) commandError(name string, class command.Class, kind, cause erro
 	return &CommandError{
 		Name:   name,
 		Class:  class.String(),
+		Shard:  r.shard,
 		State:  s.State,
 		Cause:  s.Cause,
 		Reason: reasonOf(kind, class),
@@ -433,8 +433,12 @@ func (r *router) state(rt *route) ShardState { return shardState(rt.view) }
 // signal tells the topology what an attempt on a server came back with.
 func (r *router) signal(addr string, f fault, err error) {
 	kind := topology.SignalUnknown
-	if f == faultNotWritable || f == faultUnsent {
+	if f == faultNotWritable || f == faultUnsent || f == faultMoving {
 		r.nodes.declined(addr)
+	}
+	if !r.concerns(addr, f, err) {
+		r.monitor.Hint()
+		return
 	}
 	switch f {
 	case faultNotWritable:
@@ -443,15 +447,20 @@ func (r *router) signal(addr string, f fault, err error) {
 			kind = topology.SignalLoading
 		case redis.IsNoReplicasError(err):
 			kind = topology.SignalMinReplicas
+		case redis.IsClusterDownError(err):
+			kind = topology.SignalUncovered
 		default:
 			kind = topology.SignalNotWritable
 		}
+	case faultOverload:
+		r.strain(addr, err)
+		return
 	case faultUnsent:
 		kind = topology.SignalDialRefused
 	case faultHung, faultBroken:
 		// A single one proves nothing; a row of hangs trips the breaker.
 		kind = topology.SignalAmbiguous
-	case faultNone, faultBusy, faultContext:
+	case faultNone, faultBusy, faultContext, faultMoving:
 		return
 	}
 	r.monitor.Signal(topology.Signal{Kind: kind, Addr: addr, At: time.Now()})

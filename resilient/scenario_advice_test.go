@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/holdfast-cache/holdfast/internal/redistest"
 	"github.com/holdfast-cache/holdfast/resilient"
 )
@@ -79,4 +81,59 @@ func nodeAt(t *testing.T, s *redistest.Stage, addr string) *redistest.Node {
 	}
 	t.Fatalf("the diagnosis names %s, which is not one of the servers", addr)
 	return nil
+}
+
+// TestAdviceUnderSentinels does the same with the commands of State().Advice where there
+// are Sentinels that don't end it by themselves.
+func TestAdviceUnderSentinels(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"L1", "L2", "L5"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx := context.Background()
+			sc, ok := redistest.ScenarioNamed(name)
+			if !ok {
+				t.Fatal("no such scenario")
+			}
+			s := redistest.SetupT(t, sc, redistest.StageOptions{})
+			c := openAt(t, s.ClientOptions(), &resilient.Options{Dir: t.TempDir()})
+			waitState(t, c, resilient.StateHealthy)
+			check(t, c.Set(ctx, "before", 1, 0).Err())
+			check(t, s.Group.WaitSynced(ctx))
+			check(t, s.Break(ctx))
+			check(t, s.Check(ctx))
+			check(t, c.Incr(ctx, "before").Err())
+			var advice *resilient.Advice
+			redistest.Eventually(t, testPatience, "advice", func() bool {
+				now := c.State()
+				advice = now.Advice
+				return beliefOf(now) == scenarioWant[name] && advice != nil && len(advice.Commands) > 0
+			})
+			for _, line := range advice.Commands {
+				words := strings.Fields(line)
+				if len(words) < 6 || words[0] != "redis-cli" || words[1] != "-h" || words[3] != "-p" {
+					t.Fatalf("%q is no command line", line)
+				}
+				server := redis.NewClient(&redis.Options{Addr: words[2] + ":" + words[4]})
+				args := make([]any, 0, len(words)-5)
+				for _, word := range words[5:] {
+					args = append(args, word)
+				}
+				err := server.Do(ctx, args...).Err()
+				_ = server.Close() // it served one command
+				if err != nil {
+					t.Fatalf("%s: %v", line, err)
+				}
+			}
+			flush(t, c)
+			waitState(t, c, resilient.StateHealthy)
+			primary := nodeAt(t, s, c.State().Primary)
+			if v := primary.Client().Get(ctx, "before").Val(); v != "2" {
+				t.Errorf("the counter is %s, want 2, after %q", v, advice.Commands)
+			}
+			if now := c.State(); advice.Candidate != "" && now.Primary != advice.Candidate {
+				t.Errorf("the primary is %s, and the advice was %s", now.Primary, advice.Candidate)
+			}
+		})
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -167,6 +168,8 @@ type scenarioPlay struct {
 	over   time.Time // when the mending began
 	ready  time.Time // when a server took writes again
 
+	shard atomic.Pointer[string] // whose changes are noted; nil: there is only one
+
 	mu  sync.Mutex // guards log
 	log []change
 }
@@ -261,9 +264,23 @@ func (p *scenarioPlay) open() {
 	p.t.Cleanup(func() { _ = c.Close() }) // closed before, unless the test has failed
 	p.client = c
 	p.await("health", func() bool { return c.State().State == resilient.StateHealthy })
+	if p.stage.Cluster == nil {
+		return
+	}
+	slot, err := p.stage.Cluster.Slot(p.ctx, p.stage.Key(0))
+	check(p.t, err)
+	owner, _ := p.stage.Cluster.Owner(p.ctx, slot)
+	for _, s := range c.Shards() {
+		if s.Primary == owner.Addr() {
+			p.shard.Store(&s.Shard)
+		}
+	}
 }
 
 func (p *scenarioPlay) changed(i resilient.StateInfo) {
+	if name := p.shard.Load(); name != nil && i.To.Shard != *name {
+		return // another shard of the Cluster
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.log = append(p.log, change{time.Now(), beliefOf(i.To)})

@@ -1,6 +1,7 @@
 package resilient_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -16,7 +17,6 @@ import (
 // with the reasons. Their types must be equal.
 var shapes = map[string]string{
 	"randomkey":       "it is drawn at random",
-	"dbsize":          "keys that have expired count until the server removes them, in its own time",
 	"spop":            "it is drawn at random",
 	"object|idletime": "it is counted by each server",
 	"memory|usage":    "it depends on how the value came to be",
@@ -48,6 +48,42 @@ func (r *row) compare(want, got reply) error {
 		return nil
 	}
 	return workload.CompareValues(r.bytes(), want.value, got.value)
+}
+
+// sameSize compares what DBSIZE counts. A key that has expired counts until its server
+// removes it, which each does in its own time, and a replica only when its primary says
+// so: of those that the reply can be based on, none counts more than it holds yet. Where
+// nothing has expired, as in any run that does not last for as long as the deadlines of
+// the rows, that leaves one number.
+func (w *trial) sameSize(ctx context.Context, want, got reply) error {
+	n, isCount := got.value.(int64)
+	if want.err != nil || got.err != nil || !isCount {
+		return errors.New("one of them is no count")
+	}
+	least, _ := w.sizes(ctx, w.plain)
+	most := want.value.(int64)
+	var expired int64
+	for _, node := range w.g.Nodes() {
+		exist, counted := w.sizes(ctx, node.Client())
+		expired = max(expired, counted-exist)
+	}
+	if most += expired; n < least || n > most {
+		return fmt.Errorf("%d keys, want %d to %d", n, least, most)
+	}
+	return nil
+}
+
+// sizes are how many keys of a server exist, and how many it counts.
+func (w *trial) sizes(ctx context.Context, c *redis.Client) (exist, counted int64) {
+	w.t.Helper()
+	var names *redis.StringSliceCmd
+	var size *redis.IntCmd
+	_, err := c.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		names, size = p.Keys(ctx, "*"), p.DBSize(ctx)
+		return nil
+	})
+	check(w.t, err)
+	return int64(len(names.Val())), size.Val()
 }
 
 // whole reports whether a SCAN gets all there is.

@@ -217,10 +217,19 @@ func (w *trial) replaying(ctx context.Context, held, free []*row) {
 		}
 		w.count("in a replay", r.do.Replaying)
 	}
+	// What is read of all keys is read while nothing changes them.
+	merged := func(r *row) bool { return r.do.Replaying == semantics.ReplayingMerged }
+	for _, r := range held {
+		if merged(r) {
+			w.heldUp(ctx, r)
+		}
+	}
 	w.sent.reset()
 	var all sync.WaitGroup // those that wait do so side by side
 	for _, r := range held {
-		all.Go(func() { w.heldUp(ctx, r) })
+		if !merged(r) {
+			all.Go(func() { w.heldUp(ctx, r) })
+		}
 	}
 	all.Wait()
 }

@@ -76,8 +76,32 @@ func (c Cause) String() string {
 	return fmt.Sprintf("cause(%d)", uint8(c))
 }
 
+// severity orders states from well to badly off.
+func (s State) severity() int {
+	switch s {
+	case StateHealthy:
+		return 0
+	case StateReplaying:
+		return 1
+	case StateReturning:
+		return 2
+	case StateSuspect:
+		return 3
+	case StateUnknown:
+		return 4
+	case StateNoPrimary:
+		return 5
+	case StateUnreachable:
+		return 6
+	}
+	return 4
+}
+
 // ShardState is a snapshot of what the client believes about its shard.
 type ShardState struct {
+	// Shard names the shard of a Cluster, as the Cluster does where it has a name for
+	// it; empty where there is only one.
+	Shard string
 	State State
 	Cause Cause
 	// Certain is true when every server that is known answered: then the data
@@ -87,9 +111,68 @@ type ShardState struct {
 	Primary string
 	// Since is when the state began.
 	Since time.Time
+	// Elsewhere is the address of a primary that others write to and this client's
+	// writes can't reach: with CausePinned it is another address than the client's,
+	// with CausePartitioned it does not answer us. Empty otherwise.
+	Elsewhere string
+	// Overload says that the primary is there and has refused writes in the last
+	// seconds for want of means. It moves neither State nor Cause.
+	Overload Overload
 	// Diagnosis says in a sentence what is wrong and what to do about it;
 	// empty while healthy.
 	Diagnosis string
+	// Advice is what ends the outage, for programs; Diagnosis has it in words. Nil
+	// when nothing is wrong or nothing can be advised. Don't change it.
+	Advice *Advice
+}
+
+// Advice is what an operator can do to end an outage. Nothing is ever done by itself.
+type Advice struct {
+	// Sentence is all of it, for people.
+	Sentence string
+	// Candidate is the address of the server that becomes the primary by it; empty
+	// when the advice is to wait, or to mend something else.
+	Candidate string
+	// Commands are command lines in the order in which they are to be entered; TLS
+	// and credentials are to be added. Empty when the advice is to wait.
+	Commands []string
+	// Reason says why this server and these commands.
+	Reason string
+	// LostBytes is by how much the candidate's replication is behind the freshest
+	// server that answers and holds the same data set. What only a server holds that
+	// doesn't answer is not known.
+	LostBytes int64
+}
+
+// String is the sentence.
+func (a *Advice) String() string {
+	if a == nil {
+		return ""
+	}
+	return a.Sentence
+}
+
+// Overload is why a primary that is where it should be refuses writes. The zero value
+// is OverloadNone.
+type Overload uint8
+
+// The kinds of overload.
+const (
+	OverloadNone    Overload = iota
+	OverloadMemory           // OOM: its memory is full
+	OverloadDisk             // MISCONF: it can't keep its data on disk
+	OverloadBusy             // BUSY: a script or function runs
+	OverloadClients          // it takes no more connections
+)
+
+var overloadNames = [...]string{"none", "memory", "disk", "busy", "clients"}
+
+// String is the overload's name in logs, such as "memory".
+func (o Overload) String() string {
+	if int(o) < len(overloadNames) {
+		return overloadNames[o]
+	}
+	return fmt.Sprintf("overload(%d)", uint8(o))
 }
 
 // String is one line for logs.
@@ -153,13 +236,52 @@ var causes = map[topology.Cause]Cause{
 
 func causeOf(c topology.Cause) Cause { return causes[c] }
 
+// overloads pairs the kinds of overload at the package's edge.
+var overloads = map[topology.Overload]Overload{
+	topology.OverloadNone:    OverloadNone,
+	topology.OverloadMemory:  OverloadMemory,
+	topology.OverloadDisk:    OverloadDisk,
+	topology.OverloadBusy:    OverloadBusy,
+	topology.OverloadClients: OverloadClients,
+}
+
+func adviceOf(a *topology.Advice) *Advice {
+	if a == nil {
+		return nil
+	}
+	out := &Advice{Sentence: a.Sentence, Candidate: a.Candidate.Addr, Reason: a.Why, LostBytes: a.Losses}
+	if len(a.Command) > 0 {
+		out.Commands = append(out.Commands, a.Order.String())
+	}
+	for _, o := range a.Then {
+		out.Commands = append(out.Commands, o.String())
+	}
+	return out
+}
+
+// fullState is shardState with the advice, which takes some making.
+func fullState(v *topology.View) ShardState {
+	s := shardState(v)
+	s.Advice = adviceOf(v.Advice)
+	return s
+}
+
+// shardState is what a view says, but for the advice.
 func shardState(v *topology.View) ShardState {
 	s := ShardState{
-		State: stateOf(v.State), Cause: causeOf(v.Cause), Certain: v.Certain,
-		Since: v.Since, Diagnosis: v.Diagnosis,
+		State: stateOf(v.State), Cause: causeOf(v.Cause), Certain: v.Certain, Since: v.Since,
+		Elsewhere: v.Elsewhere.Addr, Overload: overloads[v.Overload], Diagnosis: v.Diagnosis,
 	}
 	if v.Live {
 		s.Primary = v.Primary.Addr
 	}
 	return s
+}
+
+// changedState is fullState for a change that is told of.
+func changedState(c *topology.Change) ShardState {
+	return fullState(&topology.View{
+		State: c.To, Cause: c.Cause, Certain: c.Certain, Since: c.At, Live: c.To.Live(), Primary: c.Primary,
+		Elsewhere: c.Elsewhere, Diagnosis: c.Diagnosis, Advice: c.Advice,
+	})
 }

@@ -74,12 +74,28 @@ var metricDefs = []metricDef{
 		func(s Stats) float64 { return float64(s.Replayed) },
 	},
 	{
+		"holdfast.writes.merged", "{write}", metricCounter, "Of the replayed: executed as part of another one's command.",
+		func(s Stats) float64 { return float64(s.Merged) },
+	},
+	{
+		"holdfast.writes.diverged", "{write}", metricCounter, "Of the replayed: answered otherwise than their callers had been.",
+		func(s Stats) float64 { return float64(s.Diverged) },
+	},
+	{
+		"holdfast.replay.pace", "{entry}/s", metricGauge, "What the replays may send at present; 0 without a replay, or without a pace.",
+		func(s Stats) float64 { return s.ReplayPace },
+	},
+	{
 		"holdfast.writes.expired", "{write}", metricCounter, "Deferred writes whose key's deadline had passed when their turn came.",
 		func(s Stats) float64 { return float64(s.Expired) },
 	},
 	{
 		"holdfast.writes.dead_lettered", "{write}", metricCounter, "Deferred writes that a server rejected and that are kept aside.",
 		func(s Stats) float64 { return float64(s.DeadLettered) },
+	},
+	{
+		"holdfast.writes.conflicted", "{write}", metricCounter, "Of the dead-lettered: left out as somebody else had written their keys.",
+		func(s Stats) float64 { return float64(s.Conflicted) },
 	},
 	{
 		"holdfast.writes.unconfirmed", "{write}", metricCounter, "Replayed writes that fewer replicas confirmed than asked for.",

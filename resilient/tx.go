@@ -29,41 +29,51 @@ func (r *router) transaction(ctx context.Context, rt *route, cmds []redis.Cmder)
 			}
 			continue // the shard takes it itself after all
 		}
+		if err := ctx.Err(); err != nil {
+			return failAll(cmds, err) // go-redis would not send it either, but not say so
+		}
 		pipe := rt.write.TxPipeline()
 		for _, cmd := range inner {
 			_ = pipe.Process(ctx, &once{cmd}) // only queues
 		}
 		if _, err = pipe.Exec(ctx); err == nil {
-			return nil
+			return r.timelyTx(ctx, cmds, rt.since, nil)
 		}
 		return r.afterTx(ctx, rt, cmds, err)
 	}
 }
 
 // settleTx returns the live route once no key of the transaction has deferred
-// writes, nil when there is none.
+// writes, nil when there is none. All of them are looked at in one pass: while one is
+// waited for, another may get some.
 func (r *router) settleTx(ctx context.Context, inner []redis.Cmder) (*route, error) {
-	for _, cmd := range inner {
-		if r.current().write == nil {
-			break
+	for {
+		rt := r.current()
+		if rt.write == nil {
+			return nil, nil
 		}
-		if r.quiet() {
-			continue
+		waited := false
+		for _, cmd := range inner {
+			if r.quiet() {
+				break
+			}
+			q, err := newRequest(ctx, r.side, cmd)
+			if err != nil {
+				return nil, err
+			}
+			if _, _, pending := r.pendingOf(q); pending {
+				waited = true
+				err = r.settleWhole(ctx, q)
+			}
+			q.free()
+			if err != nil {
+				return nil, err
+			}
 		}
-		q, err := newRequest(ctx, r.side, cmd)
-		if err != nil {
-			return nil, err
-		}
-		err = r.settleWhole(ctx, q)
-		q.free()
-		if err != nil {
-			return nil, err
+		if !waited {
+			return rt, nil
 		}
 	}
-	if rt := r.current(); rt.write != nil {
-		return rt, nil
-	}
-	return nil, nil
 }
 
 // deferTx makes one journal entry of a transaction, if every command in it may be
@@ -176,11 +186,11 @@ func (r *router) deliverTx(ctx context.Context, inner []redis.Cmder, requests []
 func (r *router) afterTx(ctx context.Context, rt *route, cmds []redis.Cmder, err error) error {
 	f := faultOfTx(cmds[1:len(cmds)-1], err)
 	if f == faultNone || f == faultBusy {
-		return err
+		return r.timelyTx(ctx, cmds, rt.since, err)
 	}
 	r.signal(rt.view.Primary.Addr, f, err)
 	if f.ambiguous() {
-		return failAll(cmds, r.doubt("multi", command.ClassTransaction, err))
+		return failAll(cmds, r.doubt(ctx, "multi", command.ClassTransaction, err))
 	}
 	for _, cmd := range cmds {
 		cmd.SetErr(nil)

@@ -51,7 +51,7 @@ func (r *router) watch(ctx context.Context, fn func(*redis.Tx) error, keys ...st
 
 // afterWatch judges a WATCH that failed before fn ran: nothing was written.
 func (r *router) afterWatch(rt *route, err error) error {
-	switch f := faultOf(err); f {
+	switch f := r.faultOf(err); f {
 	case faultNotWritable, faultUnsent, faultHung, faultBroken:
 		r.signal(rt.view.Primary.Addr, f, err)
 		return r.refuseName("watch", command.ClassTransaction, ErrNoPrimary, err)
@@ -161,34 +161,43 @@ func (h *watched) admit(ctx context.Context, cmd redis.Cmder) error {
 	return nil
 }
 
-func (h *watched) judgeTx(_ context.Context, cmds []redis.Cmder, err error) error {
+func (h *watched) judgeTx(ctx context.Context, cmds []redis.Cmder, err error) error {
 	if err == nil {
-		return nil
+		return h.router.timelyTx(ctx, cmds, h.route.since, nil)
 	}
-	return h.router.afterWatchedTx(h.route, cmds, err)
+	return h.router.afterWatchedTx(ctx, h.route, cmds, err)
 }
 
 // afterWatchedTx judges a watched transaction that came back with an error. It is
 // never deferred: what it rests on may have changed.
-func (r *router) afterWatchedTx(rt *route, cmds []redis.Cmder, err error) error {
+func (r *router) afterWatchedTx(ctx context.Context, rt *route, cmds []redis.Cmder, err error) error {
 	f := faultOfTx(cmds[1:len(cmds)-1], err)
-	if f == faultNone || f == faultBusy {
-		return err
+	if f == faultNone || f == faultBusy { // it was executed, but for what has an error
+		return r.timelyTx(ctx, cmds, rt.since, err)
 	}
 	r.signal(rt.view.Primary.Addr, f, err)
 	if f.ambiguous() {
-		return failAll(cmds, r.doubt("multi", command.ClassTransaction, err))
+		return failAll(cmds, r.doubt(ctx, "multi", command.ClassTransaction, err))
 	}
 	return failAll(cmds, r.refuseName("multi", command.ClassTransaction, ErrNoPrimary, err))
 }
 
 func (h *watched) judgeEach(ctx context.Context, cmds []redis.Cmder, err error) error {
-	if err == nil {
-		return nil
+	r := h.router
+	late := r.belated(ctx, cmds, h.route.since)
+	if err != nil {
+		h.judgeFailed(ctx, cmds, err)
 	}
+	for _, cmd := range late {
+		_ = r.doubtBelated(ctx, cmd) // its error is the command's
+	}
+	return firstError(cmds)
+}
+
+func (h *watched) judgeFailed(ctx context.Context, cmds []redis.Cmder, err error) {
 	r := h.router
 	for _, cmd := range cmds {
-		f := faultOf(cmd.Err())
+		f := r.faultOf(cmd.Err())
 		if f == faultNone || f == faultBusy {
 			continue
 		}
@@ -205,8 +214,7 @@ func (h *watched) judgeEach(ctx context.Context, cmds []redis.Cmder, err error) 
 			_ = fail(cmd, r.refuseName(cmd.Name(), class, ErrNoPrimary, cmd.Err()))
 		default:
 			r.signal(h.route.view.Primary.Addr, f, err)
-			_ = fail(cmd, r.doubt(cmd.Name(), class, cmd.Err()))
+			_ = fail(cmd, r.doubt(ctx, cmd.Name(), class, cmd.Err()))
 		}
 	}
-	return firstError(cmds)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"reflect"
 	"time"
@@ -18,43 +17,52 @@ import (
 // from then on: Close closes it. After an error it still belongs to the caller.
 //
 //   - A *redis.Client of one address is used for whatever concerns that server,
-//     but for subscriptions, probes and the replay. For these, and for the other
-//     servers of the group, found or listed in [Options.Nodes], clients are made
-//     with the same options; client-side caching is not among them.
+//     but for subscriptions, probes and the replay. For these, and for reads from the
+//     other servers of the group, found or listed in [Options.Nodes], clients are made
+//     with the same options; client-side caching is not among them. Writes go to that
+//     address alone, as the application has chosen it: when another server is promoted,
+//     the state stays [StateNoPrimary] with [CausePinned], and writes are deferred
+//     until the address leads to the primary again. That may be another server by
+//     then, where it is a virtual IP, a DNS name or a proxy. Who wants to follow
+//     promotions takes [NewClient] with the same options, or a failover client.
 //   - A failover client (redis.NewFailoverClient) takes all commands while there
-//     is a primary and its Sentinels lead to it. They say nothing of the replicas,
-//     so [Options.Nodes] must list the servers of the group. These are dialled
-//     without the FailoverOptions.Dialer, which go-redis doesn't give away. A
-//     client with ReplicaOnly can't be used.
-//   - A *redis.ClusterClient and a *redis.Ring are guarded, but their shards are
-//     not watched and nothing is deferred: see below. Clients made by
+//     is a primary and its Sentinels lead to it. It doesn't tell where they are, so
+//     [Options.Sentinels] and MasterName must say so, or [Options.Nodes] list the
+//     servers of the group. These and the Sentinels are dialled without the
+//     FailoverOptions.Dialer, which go-redis doesn't give away. A client with
+//     ReplicaOnly can't be used.
+//   - A *redis.ClusterClient is used for whatever its shards take themselves. Each
+//     shard is watched, and deferred for, by itself. Clients made by
 //     redis.NewFailoverClusterClient are Cluster clients.
+//   - A *redis.Ring likewise, with one server a shard. Its keys keep their shards: the
+//     writes of a shard without a primary are deferred, although the Ring itself would
+//     give them to another one. Shards that SetAddrs brings later are not seen.
 //
 // Other implementations of redis.UniversalClient are an error, as are unix
 // sockets.
 //
-// Over a Cluster or a Ring every write is sent once. What a shard certainly did
-// not apply is sent again as often as go-redis does by itself (MaxRedirects or
-// MaxRetries) and is then refused with [ErrNoPrimary]; other writes whose answer
-// is lost are [ErrInDoubt], unless repeating them changes nothing. Reads are
-// go-redis's own. A pipeline is never sent again, not in part either, and
-// each command of it is judged by itself; a transaction is judged as a whole.
-// Options that concern deferral have no effect: Nodes, Dir, Rules, Policy and
-// all bounds. A Cluster client whose command resolver was exchanged, so that it
-// splits DEL over shards, say, sends writes to the shard of their first key,
-// except those that may be repeated.
+// Over a Cluster or a Ring a command that names keys goes the way of their shard. One
+// that names none is sent once, as go-redis sends it, and is refused with
+// [ErrNoPrimary] where no server takes it; one that must not pass any deferred write
+// (FLUSHALL, SWAPDB) waits for all shards. SCAN, KEYS, RANDOMKEY and DBSIZE by Do ask
+// one server, and don't see deferred writes. Keys of several slots are refused by a
+// Cluster in health, and by Holdfast in an outage; a Ring sends them all to the shard
+// of the first, which in an outage is refused. A Cluster client whose command resolver
+// was exchanged, so that it splits DEL over shards, say, sends writes to the shard of
+// their first key, except those that may be repeated. Options.Nodes has no meaning
+// there.
 func Wrap(inner redis.UniversalClient, o *Options) (*Client, error) {
 	if err := errors.Join(validateInner(inner, o), o.Validate(), o.checkDir()); err != nil {
 		return nil, err
 	}
 	switch c := inner.(type) {
 	case *redis.ClusterClient:
-		return newGuarded(&clusterShards{ClusterClient: c}, c.Options().Protocol, o)
+		return newClustered(c, o)
 	case *redis.Ring:
-		return newGuarded(&ringShards{c}, c.Options().Protocol, o)
+		return newRinged(c, o)
 	}
 	client := inner.(*redis.Client) // the only other one that is valid
-	return newClient(wrappedOptions(client, o), o, client)
+	return newClient(wrappedPlace(client, o), o, client)
 }
 
 // failoverAddr is what go-redis writes into the address of a failover client.
@@ -70,9 +78,9 @@ func validateInner(inner redis.UniversalClient, o *Options) error {
 		switch {
 		case c == nil:
 			return errors.New("resilient: Wrap of a nil *redis.Client")
-		case isFailover(c) && (o == nil || len(o.Nodes) == 0):
-			return errors.New("resilient: Wrap of a failover client: Options.Nodes must list the servers of the group, " +
-				"because the client doesn't tell them")
+		case isFailover(c) && (o == nil || len(o.Nodes)+len(o.Sentinels) == 0):
+			return errors.New("resilient: Wrap of a failover client: give Options.Sentinels and MasterName, or list the servers " +
+				"of the group in Options.Nodes, because the client doesn't tell them")
 		case c.Options().Network == "unix":
 			return errors.New("resilient: Wrap of a client of a unix socket: not supported; give host and port")
 		case c.Options().StreamingCredentialsProvider != nil:
@@ -91,16 +99,6 @@ func validateInner(inner redis.UniversalClient, o *Options) error {
 		return nil
 	}
 	return fmt.Errorf("resilient: Wrap of %T: give a *redis.Client, *redis.ClusterClient or *redis.Ring", inner)
-}
-
-// wrappedOptions are the options from which clients of other servers are made.
-func wrappedOptions(c *redis.Client, o *Options) *redis.Options {
-	base := asGiven(*c.Options())
-	if isFailover(c) {
-		base.Addr = o.Nodes[0]
-		base.Dialer = nil // it dials whatever the Sentinels name
-	}
-	return &base
 }
 
 // asGiven turns the options of a client, into which go-redis has written its
@@ -130,6 +128,10 @@ func asGiven(o redis.Options) redis.Options {
 	case *push.Processor, *push.VoidProcessor:
 		o.PushNotificationProcessor = nil // the client's own, which another can't share
 	}
+	if o.MaintNotificationsConfig != nil {
+		own := *o.MaintNotificationsConfig // the client writes into its own
+		o.MaintNotificationsConfig = &own
+	}
 	// A cache belongs to one server: another one invalidates nothing in it.
 	o.ClientSideCache, o.ClientSideCacheConfig = nil, nil
 	o.NodeAddress = "" // the address of each server itself
@@ -144,24 +146,4 @@ const dialerRetries = 5
 func isDefaultDialer(dial func(context.Context, string, string) (net.Conn, error)) bool {
 	code := func(f any) uintptr { return reflect.ValueOf(f).Pointer() }
 	return dial != nil && code(dial) == code(redis.NewDialer(&redis.Options{}))
-}
-
-// newClient makes a client over a standalone group. inner is the application's
-// own client, nil when there is none.
-func newClient(base *redis.Options, o *Options, inner *redis.Client) (*Client, error) {
-	l := &lifecycle{options: o.withDefaults(), inner: inner}
-	l.log = l.options.Logger
-	l.ctx, l.cancel = context.WithCancel(context.Background())
-	l.events = newEvents(l.options.Listener, l.log)
-	c, err := l.start(base)
-	if err != nil {
-		if l.nodes != nil {
-			l.nodes.spare(inner)
-		}
-		return nil, errors.Join(err, l.teardown())
-	}
-	if inner != nil {
-		l.log.Debug("wrapped a client", slog.Bool("failover", isFailover(inner)))
-	}
-	return c, nil
 }

@@ -48,10 +48,11 @@ func ExampleWrap_ring() {
 
 	must(client.Incr(ctx, "n").Err())
 	must(servers.Cycle(ctx)) // now every server of this shard is a replica
-	err = client.Incr(ctx, "n").Err()
-	fmt.Println("not applied:", errors.Is(err, resilient.ErrNoPrimary), resilient.SafeToRetry(err))
-	fmt.Println("Redis said:", redis.IsReadOnlyError(err))
+	n, err := client.Incr(ctx, "n").Result()
+	fmt.Println("deferred:", n, err)
+	err = client.SetNX(ctx, "lock", "mine", 0).Err()
+	fmt.Println("refused:", errors.Is(err, resilient.ErrNoPrimary), resilient.SafeToRetry(err))
 	// Output:
-	// not applied: true true
-	// Redis said: true
+	// deferred: 2 <nil>
+	// refused: true true
 }

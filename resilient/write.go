@@ -10,6 +10,7 @@ import (
 
 	"github.com/holdfast-cache/holdfast/internal/command"
 	"github.com/holdfast-cache/holdfast/internal/entry"
+	"github.com/holdfast-cache/holdfast/internal/journal"
 	"github.com/holdfast-cache/holdfast/internal/overlay"
 	"github.com/holdfast-cache/holdfast/internal/resp"
 )
@@ -24,7 +25,10 @@ type write struct {
 	reply     []byte // the answer that a rule gives in place of Redis's
 	estimated bool   // the reply can't be exact, whatever is known
 	fixed     bool   // canonical has been called
+	strained  bool   // the primary has refused it for want of means
 
+	lane  uint16               // of its keys
+	shard string               // what the record keeps of its shard
 	trace entry.Trace          // the caller's span
 	size  int64                // of the record, once it has been made
 	meta  [entry.MetaSize]byte // the record's Meta, until the journal has copied it
@@ -32,7 +36,8 @@ type write struct {
 
 // newWrite makes the write of a single command.
 func (r *router) newWrite(ctx context.Context, q *request) (*write, error) {
-	w := &write{useful: q.decision.deadline(time.Now())}
+	w := &write{useful: q.decision.deadline(time.Now()), strained: q.strained}
+	r.enlane(w, q)
 	if err := w.add(q); err != nil {
 		return nil, err
 	}
@@ -64,6 +69,7 @@ func (r *router) newWrite(ctx context.Context, q *request) (*write, error) {
 func (r *router) newUnit(requests []*request) (*write, error) {
 	w := &write{}
 	for _, q := range requests {
+		r.enlane(w, q)
 		if err := w.add(q); err != nil {
 			return nil, err
 		}
@@ -72,6 +78,15 @@ func (r *router) newUnit(requests []*request) (*write, error) {
 		}
 	}
 	return w, nil
+}
+
+// enlane notes the lane of a write by the keys of one of its commands: all of them are
+// in one.
+func (r *router) enlane(w *write, q *request) {
+	if r.laneOf != nil && len(q.keys) > 0 {
+		w.lane = r.laneOf(q.keys[0])
+		w.shard = r.shardName(w.lane)
+	}
 }
 
 func (w *write) add(q *request) error {
@@ -118,6 +133,36 @@ func (w *write) canonical(now time.Time) error {
 func keysOf(args [][]byte) ([]int, error) {
 	return command.Lookup(string(args[0])).AppendKeys(nil, len(args), func(i int) string { return string(args[i]) })
 }
+
+// shardOfRecord is the name of the shard that a record keeps; "" for none.
+func shardOfRecord(rec journal.Record) string {
+	e, err := entry.Parse(rec.Meta, rec.Body)
+	if err != nil {
+		return ""
+	}
+	return string(e.Shard)
+}
+
+// firstLane is the lane of the first key that a record's commands name, and 0 where
+// they name none.
+func firstLane(rec journal.Record, laneOf func([]byte) uint16) (lane uint16) {
+	e, err := entry.Parse(rec.Meta, rec.Body)
+	if err != nil {
+		return 0
+	}
+	_ = entry.EachCommand(e.Write, func(_ []byte, args [][]byte) error {
+		keys, err := keysOf(args)
+		if err != nil || len(keys) == 0 {
+			return nil
+		}
+		lane = laneOf(args[keys[0]])
+		return errFound
+	}) // what can't be read has no lane
+	return lane
+}
+
+// errFound ends a search.
+var errFound = errors.New("resilient: found")
 
 func repeatable(args [][]byte) bool { return command.Lookup(string(args[0])).Repeatable(args) }
 

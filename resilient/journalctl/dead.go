@@ -1,16 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"strings"
-	"time"
 
 	"github.com/holdfast-cache/holdfast/internal/backlog"
 	"github.com/holdfast-cache/holdfast/internal/journal"
 	"github.com/holdfast-cache/holdfast/internal/replay"
-	"github.com/holdfast-cache/holdfast/internal/resp"
 )
 
 // letters are the dead letters of the chosen sequences.
@@ -27,69 +23,99 @@ func letters(each func(func(journal.DeadLetter) bool) error, seqs seqRange) ([]*
 	return found, err
 }
 
-// risk says why sending a letter again might apply something twice; empty: nothing
-// of it was applied.
-func risk(w *write) string {
-	switch {
-	case w.err != nil:
-		return "it can't be read"
-	case strings.HasPrefix(w.Reason, replay.ReasonInDoubt.String()):
-		return "it may have been applied"
-	case len(w.commands) > 1 && strings.HasPrefix(w.Reason, replay.ReasonRejected.String()):
-		return "its other commands were applied"
-	}
-	return ""
+// letter is a write that is a dead letter.
+func (w *write) letter() *backlog.Letter {
+	return backlog.ReadLetter(journal.DeadLetter{Record: w.record, Reason: w.Reason})
 }
 
-func (a *app) dryDead(f *flags, v *journal.View, seqs seqRange) error {
-	found, err := letters(v.DeadLetters, seqs)
+// letters lists the dead letters of the journals.
+func (a *app) letters(args []string) error {
+	f := a.flags("letters")
+	f.showValues()
+	c := f.filter()
+	if err := f.parse(args, 2); err != nil {
+		return err
+	}
+	views, err := f.someViews()
 	if err != nil {
 		return err
 	}
-	t := newTable(a.out, "SEQ", "ACCEPTED", "COMMANDS", "KEYS", "REASON", "SENT")
-	for _, w := range found {
-		if f.json {
-			if err := printJSON(a.out, w.json(v, f.values)); err != nil {
-				return err
+	return a.listLetters(f, views, c)
+}
+
+// letterJSON is a dead letter as JSON.
+type letterJSON struct {
+	ID    string `json:"id"`
+	Sent  bool   `json:"sent"`
+	Force string `json:"force,omitempty"`
+	Never bool   `json:"never,omitempty"`
+	Waits bool   `json:"waits,omitempty"`
+	writeJSON
+}
+
+// listLetters shows the letters that c chooses, and what replay --dead would do.
+func (a *app) listLetters(f *flags, views []*journal.View, c *filter) error {
+	t := newTable(a.out, "ID", "ACCEPTED", "COMMANDS", "KEYS", "REASON", "SENT")
+	var failed error
+	shown := 0
+	for _, v := range views {
+		found, err := letters(v.DeadLetters, seqRange{})
+		failed = errors.Join(failed, err)
+		for _, w := range found {
+			if !c.pass(w) {
+				continue
 			}
-			continue
+			shown++
+			risk := w.letter().Risk()
+			j := letterJSON{
+				ID: fmt.Sprintf("%s-%d", v.ID(), w.Seq), Force: risk.String(), Never: risk.Final(),
+				Waits: w.Seq > v.Trimmed(), writeJSON: w.json(v, f.values),
+			}
+			j.Sent = j.Force == "" && !j.Waits
+			if f.json {
+				failed = errors.Join(failed, printJSON(a.out, j))
+				continue
+			}
+			t.row(j.ID, a.clock(w.At), w.names(), w.keyList(digesterOf(v), f.values), reasonOf(w.Reason, f.values), j.answer())
 		}
-		sent := "yes"
-		if r := risk(w); r != "" {
-			sent = "only with --force: " + r
-		}
-		if w.Seq > v.Trimmed() {
-			sent = "no: replay the journal first"
-		}
-		t.row(w.Seq, a.clock(w.At), w.names(), w.keyList(digesterOf(v), f.values), reasonOf(w.Reason, f.values), sent)
 	}
-	if len(found) == 0 {
+	if !f.json && shown > 0 {
+		failed = errors.Join(failed, t.Flush())
+	}
+	if failed == nil && shown == 0 {
 		fmt.Fprintln(a.err, "there are no such dead letters")
-		return errFound
+		failed = errFound
 	}
-	if f.json {
-		return nil
+	return failed
+}
+
+// answer is whether replay --dead sends it, for people.
+func (j *letterJSON) answer() string {
+	switch {
+	case j.Waits:
+		return "no: replay the journal first"
+	case j.Never:
+		return "no: " + j.Force
+	case j.Force != "":
+		return "only with --force: " + j.Force
 	}
-	return t.Flush()
+	return "yes"
 }
 
 // replayDead sends dead letters, each in a transaction of its own with a mark, so
 // that a letter of which the answer was lost is not applied twice.
-func (a *app) replayDead(f *flags, path string, t *target, seqs seqRange, force bool) (err error) {
-	j, err := adopt(path)
+func (a *app) replayDead(f *flags, path string, t *target, o replay.Options, seqs seqRange, force bool) (err error) {
+	j, err := a.adopt(path)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, j.Close()) }()
-	found, err := letters(j.DeadLetters, seqs)
-	if err != nil {
-		return err
-	}
-	if len(found) == 0 {
+	found, unread := letters(j.DeadLetters, seqs) // those that can be read are sent
+	if len(found) == 0 && unread == nil {
 		fmt.Fprintln(a.err, "there are no such dead letters")
 		return errFound
 	}
-	m := &mender{app: a, flags: f, journal: j, target: t, force: force}
+	m := &mender{app: a, flags: f, journal: j, target: t, options: a.connection(t, o), force: force}
 	defer m.close()
 	var sendErr error
 	for _, w := range found {
@@ -98,7 +124,7 @@ func (a *app) replayDead(f *flags, path string, t *target, seqs seqRange, force 
 		}
 	}
 	// What was sent is settled also where a later one failed.
-	if err := errors.Join(sendErr, m.settle()); err != nil {
+	if err := errors.Join(sendErr, m.settle(), unread); err != nil {
 		return err
 	}
 	if m.left > 0 {
@@ -113,6 +139,7 @@ type mender struct {
 	flags   *flags
 	journal *journal.Journal
 	target  *target
+	options replay.Options // without what differs by letter
 	force   bool
 	server  *server // nil: not connected
 	db      int     // of server
@@ -155,97 +182,36 @@ func (m *mender) mend(w *write) error {
 		m.left++
 		return m.say(w, "kept: "+why)
 	}
-	if r := risk(w); w.err != nil || r != "" && !m.force {
-		return keep(r + " (see --force)")
-	}
 	if w.Seq > m.journal.Stats().Trimmed {
 		return keep("writes before it still wait: replay the journal first")
+	}
+	if r := w.letter().Risk(); r.Final() {
+		return keep(r.String())
+	} else if r != backlog.RiskNone && !m.force {
+		return keep(r.String() + " (see --force)")
 	}
 	if err := m.connect(w.DB); err != nil {
 		return err
 	}
-	form := backlog.FormOf(w.record, m.app.now().Add(m.node.ahead))
-	switch form.Kind {
-	case backlog.KindUseless: // that is what is being overruled
-		form.Commands = w.encoded
-	case backlog.KindUnreadable:
-		return keep("it can't be read")
-	case backlog.KindWrite, backlog.KindRestore, backlog.KindExpired:
-	}
-	why, err := m.deliver(w, form.Commands)
+	o := m.options
+	o.DB, o.Replicas = w.DB, func() []string { return m.node.replicas }
+	now := m.app.now().Add(m.node.ahead)
+	t := replay.Target{Addr: m.target.addr, RunID: m.node.runID}
+	got, err := backlog.Mend(m.app.ctx, m.journal.ID(), w.letter(), o, t, now, m.force)
 	switch {
+	case errors.Is(err, replay.ErrContested):
+		return keep("somebody else sent it at this moment")
+	case errors.Is(err, replay.ErrUnreachable):
+		return fmt.Errorf("the server's answer was lost; run it again, and it finds out: %w", err)
 	case err != nil:
 		return err
-	case why != "":
-		return keep(why)
-	}
-	fate := journal.Fate{
-		From: w.Seq, To: w.Seq, Outcome: journal.OutcomeReplayed, Mended: true,
-		RunID: m.node.runID, ReplID: m.node.replID,
-	}
-	if form.Kind == backlog.KindExpired {
-		fate.Outcome = journal.OutcomeExpired
+	case got.Kept != "" && got.Risk != backlog.RiskNone && !m.force:
+		return keep(got.Kept + " (see --force)")
+	case got.Kept != "":
+		return keep(got.Kept)
 	}
 	m.settled = append(m.settled, w.Seq)
-	return errors.Join(m.journal.Record(fate), m.say(w, outcome(fate)))
-}
-
-// markTTL is how long the mark of a letter stays on the server.
-const markTTL = replay.DefaultFenceTTL
-
-// deliver executes the commands and sets the mark, at once, unless the mark is
-// there. why is a refusal of the server; nothing of the letter was applied then,
-// unless it says otherwise.
-func (m *mender) deliver(w *write, commands [][]byte) (why string, err error) {
-	mark := fmt.Sprintf("%s:dead:%d", replay.FenceKey(m.journal.ID().String()), w.Seq)
-	b := resp.AppendCommandStrings(nil, "WATCH", mark)
-	values, err := m.server.send(resp.AppendCommandStrings(b, "EXISTS", mark), 2)
-	if err != nil {
-		return "", err
-	}
-	if values[0].IsError() || values[1].IsError() {
-		return "the server refuses WATCH and EXISTS of " + replay.FenceKey("…") + ": " + codeOf(values[1]), nil
-	}
-	if values[1].Int == 1 {
-		return "", nil // sent before; the answer was lost
-	}
-	n := len(commands)
-	b = append(resp.AppendCommandStrings(nil, "MULTI"), bytes.Join(commands, nil)...)
-	b = resp.AppendCommandStrings(b, "SET", mark, "1", "PX", fmt.Sprint(int64(markTTL/time.Millisecond)))
-	if values, err = m.server.send(resp.AppendCommandStrings(b, "EXEC"), n+3); err != nil {
-		return "", fmt.Errorf("the server's answer was lost; run it again, and it finds out: %w", err)
-	}
-	exec := values[n+2]
-	switch {
-	case values[0].IsError():
-		return "", fmt.Errorf("the server refuses MULTI: %s", codeOf(values[0]))
-	case exec.IsError():
-		for _, v := range values[1 : n+1] {
-			if v.IsError() {
-				return "refused: " + codeOf(v), nil
-			}
-		}
-		return "refused: " + codeOf(exec), nil
-	case len(exec.Elems) != n+1:
-		return "somebody else sent it at this moment", nil
-	}
-	failed, code := 0, ""
-	for _, v := range exec.Elems[:n] {
-		if v.IsError() {
-			failed, code = failed+1, codeOf(v)
-		}
-	}
-	if failed == 0 {
-		return "", nil
-	}
-	if failed < n {
-		return fmt.Sprintf("%d of %d commands were rejected: %s; the others were applied", failed, n, code), nil
-	}
-	// Nothing was applied, so a further attempt may try again.
-	if v, err := m.server.ask("DEL", mark); err != nil || v.IsError() {
-		return "rejected: " + code + "; its mark could not be removed", err
-	}
-	return "rejected: " + code, nil
+	return errors.Join(m.journal.Record(got.Fate), m.say(w, outcome(got.Fate)))
 }
 
 type mendJSON struct {
@@ -263,15 +229,8 @@ func (m *mender) say(w *write, text string) error {
 
 // settle removes the letters that were delivered, after the ledger has them.
 func (m *mender) settle() error {
-	if len(m.settled) == 0 {
-		return nil
+	if err := m.app.ctx.Err(); err != nil {
+		return err // the marks on the server remember
 	}
-	ctx := m.app.ctx
-	if ctx.Err() != nil {
-		return ctx.Err() // the marks on the server remember
-	}
-	if err := m.journal.Sync(ctx); err != nil {
-		return err
-	}
-	return m.journal.SettleDead(ctx, m.settled...)
+	return backlog.Settle(m.app.ctx, m.journal, m.settled...)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/holdfast-cache/holdfast/internal/backlog"
 	"github.com/holdfast-cache/holdfast/internal/journal"
 )
 
@@ -32,8 +33,6 @@ func (a *app) confirm(args []string) error {
 	fmt.Fprintf(a.out, "journal %s is confirmed: a client of its target replays it within about a minute of health\n", filepath.Base(path))
 	return nil
 }
-
-const discardedReason = "discarded by an operator"
 
 type discardJSON struct {
 	Journal   string `json:"journal"`
@@ -67,7 +66,7 @@ func (a *app) discard(args []string) error {
 		}
 		return a.discarded(f, v.ID().String(), n, false)
 	}
-	j, err := adopt(path)
+	j, err := a.adopt(path)
 	if err != nil {
 		return err
 	}
@@ -126,12 +125,12 @@ func (a *app) discardWaiting(j *journal.Journal, path string, c *filter) (n int,
 			return true
 		}
 		if !c.empty() {
-			if failed = j.DeadLetter(ctx, r, discardedReason); failed != nil {
+			if failed = j.DeadLetter(ctx, r, backlog.ReasonDiscarded); failed != nil {
 				return false
 			}
 		}
 		n++
-		failed = j.Record(journal.Fate{From: r.Seq, To: r.Seq, Outcome: journal.OutcomeDiscarded, Detail: discardedReason})
+		failed = j.Record(journal.Fate{From: r.Seq, To: r.Seq, Outcome: journal.OutcomeDiscarded, Detail: backlog.ReasonDiscarded})
 		return failed == nil
 	})
 	if err = errors.Join(failed, err); err != nil {
@@ -145,10 +144,7 @@ func (a *app) discardWaiting(j *journal.Journal, path string, c *filter) (n int,
 
 // discardDead ends dead letters.
 func (a *app) discardDead(j *journal.Journal, _ string, c *filter) (n int, err error) {
-	found, err := letters(j.DeadLetters, seqRange{})
-	if err != nil {
-		return 0, err
-	}
+	found, unread := letters(j.DeadLetters, seqRange{})
 	var seqs []uint64
 	waiting := 0
 	for _, w := range found {
@@ -158,7 +154,7 @@ func (a *app) discardDead(j *journal.Journal, _ string, c *filter) (n int, err e
 			waiting++
 		default:
 			seqs = append(seqs, w.Seq)
-			if err := j.Record(journal.Fate{From: w.Seq, To: w.Seq, Outcome: journal.OutcomeDiscarded, Detail: discardedReason}); err != nil {
+			if err := j.Record(journal.Fate{From: w.Seq, To: w.Seq, Outcome: journal.OutcomeDiscarded, Detail: backlog.ReasonDiscarded}); err != nil {
 				return 0, err
 			}
 		}
@@ -167,10 +163,10 @@ func (a *app) discardDead(j *journal.Journal, _ string, c *filter) (n int, err e
 		fmt.Fprintf(a.err, "%d stay: writes before them still wait, replay the journal first\n", waiting)
 	}
 	if len(seqs) == 0 {
-		return 0, nil
+		return 0, unread
 	}
 	if err := j.Sync(a.ctx); err != nil {
-		return 0, err
+		return 0, errors.Join(err, unread)
 	}
-	return len(seqs), j.SettleDead(a.ctx, seqs...)
+	return len(seqs), errors.Join(j.SettleDead(a.ctx, seqs...), unread)
 }

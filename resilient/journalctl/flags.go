@@ -118,6 +118,16 @@ func (f *flags) views() ([]*journal.View, error) {
 	return views, nil
 }
 
+// someViews is views, and ends the command where there are none.
+func (f *flags) someViews() ([]*journal.View, error) {
+	views, err := f.views()
+	if err == nil && len(views) == 0 {
+		fmt.Fprintf(f.app.err, "there is no journal below %s\n", f.rest[0])
+		err = errFound
+	}
+	return views, err
+}
+
 // filter chooses writes.
 type filter struct {
 	key, command string

@@ -16,7 +16,7 @@ func (a *app) ledger(args []string) error {
 	f := a.flags("ledger")
 	f.showValues()
 	c := f.filter()
-	only := f.String("outcome", "", "only writes that ended so: pending, dead, replayed, unconfirmed, superseded, expired, conflicted, dead-lettered, discarded")
+	only := f.String("outcome", "", "only writes that ended so: pending, dead, replayed, unconfirmed, superseded, expired, conflicted, dead-lettered, discarded, diverged")
 	raw := f.Bool("entries", false, "print the ledger's own entries, ranges as they were written")
 	receipt := f.String("receipt", "", "only the write that a receipt's `ID` names")
 	if err := f.parse(args, 2); err != nil {

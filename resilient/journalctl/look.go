@@ -72,7 +72,7 @@ func (a *app) ls(args []string) error {
 	if err := f.parse(args, 2); err != nil {
 		return err
 	}
-	views, err := f.views()
+	views, err := f.someViews()
 	if err != nil {
 		return err
 	}
@@ -94,11 +94,7 @@ func (a *app) ls(args []string) error {
 			return err
 		}
 	}
-	switch {
-	case len(views) == 0:
-		fmt.Fprintf(a.err, "there is no journal below %s\n", f.rest[0])
-		return errFound
-	case damaged:
+	if damaged {
 		fmt.Fprintln(a.err, "there is damage: verify says where")
 		return errFound
 	}

@@ -65,6 +65,7 @@ func verbs() []verb {
 	return []verb{
 		{"ls", "DIR", "list the journals below a directory", (*app).ls},
 		{"show", "DIR [JOURNAL]", "show what waits in a journal, and its dead letters", (*app).show},
+		{"letters", "DIR [JOURNAL]", "list dead letters, and which of them replay --dead would send", (*app).letters},
 		{"verify", "DIR [JOURNAL]", "read every record and say what is damaged where", (*app).verify},
 		{"ledger", "DIR [JOURNAL]", "tell what became of writes, by key, command or time", (*app).ledger},
 		{"export", "DIR [JOURNAL]", "write the commands as RESP for redis-cli --pipe, or as JSON lines", (*app).export},

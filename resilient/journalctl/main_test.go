@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -179,6 +180,48 @@ func TestNothingIsShownUnasked(t *testing.T) {
 		if r.code == exitFailed {
 			t.Errorf("%s: %s", line, r.err)
 		}
+	}
+}
+
+// A command without a name, which no server takes, is shown as what it is: unreadable.
+func TestEmptyCommandIsUnreadable(t *testing.T) {
+	dir := t.TempDir()
+	j := openJournal(t, dir)
+	put(t, j, morning, 0,
+		entry.Entry{Class: entry.ClassBlind, Write: append(cmd("SET", "a", "1"), "*0\r\n"...)},
+		entry.Entry{Class: entry.ClassBlind, Write: cmd("SET", "b", "2")})
+	must(t, j.Close())
+	for line, want := range map[string]string{
+		"show DIR":                 "(unreadable)",
+		"show --values DIR":        "(unreadable)",
+		"show --json --values DIR": `"error":"entry: malformed"`,
+		"export --values DIR":      "SET\r\n$1\r\nb\r\n$1\r\n2\r\n",
+		"replay --dry-run DIR":     "unreadable",
+	} {
+		r := invoke(nil, strings.Fields(strings.ReplaceAll(line, "DIR", dir))...)
+		if r.code == exitFailed || !strings.Contains(r.out, want) {
+			t.Errorf("%s: exit code %d, want %q in it\n%s%s", line, r.code, want, r.out, r.err)
+		}
+	}
+}
+
+// Who takes a journal over says what of it can't be read, and goes on.
+func TestDamageIsSaidOnTheWay(t *testing.T) {
+	dir := t.TempDir()
+	j := incident(t, dir)
+	id := j.ID().String()
+	must(t, j.Close())
+	ledgers, err := filepath.Glob(filepath.Join(dir, id, "*.ledger"))
+	if err != nil || len(ledgers) != 1 {
+		t.Fatalf("ledger files %v, %v", ledgers, err)
+	}
+	b, err := os.ReadFile(ledgers[0])
+	must(t, err)
+	b[len(b)-1] ^= 1
+	must(t, os.WriteFile(ledgers[0], b, 0o600))
+	want := filepath.Base(ledgers[0]) + ": journal: "
+	if r := invoke(nil, "discard", "--yes", "--key", "queue", dir, id).want(t, exitFine); !strings.Contains(r.err, want) {
+		t.Errorf("not a word of %s:\n%s%s", want, r.out, r.err)
 	}
 }
 

@@ -195,8 +195,8 @@ func TestDeadLetterIsAppliedOnce(t *testing.T) {
 	must(t, r.Close(), j.Trim(bg, 3), j.Close())
 	g := redistest.StartT(t, redistest.Options{})
 	c := g.Node(0).Client()
-	mark := replay.FenceKey(j.ID().String()) + ":dead:1"
-	must(t, c.Set(bg, mark, 1, 0).Err())
+	mark := replay.MarkOf(j.ID().String(), 1, []byte("count"))
+	must(t, c.Set(bg, mark, "done", 0).Err())
 	res := realTime("replay", "--dead", "--to", g.Node(0).Addr(), dir).want(t, exitFound)
 	if got := c.Exists(bg, "count", "a", "b", "doubt").Val(); got != 0 {
 		t.Fatalf("%d keys were written\n%s", got, res.out)
@@ -258,8 +258,20 @@ func TestDiscardedIsNotExecuted(t *testing.T) {
 	if a, b, ended := c.Get(bg, "a").Val(), c.Get(bg, "b").Val(), c.Exists(bg, "ended").Val(); a != "1" || b != "1" || ended != 0 {
 		t.Errorf("a is %q, b is %q, and of what was discarded %d keys are there", a, b, ended)
 	}
+	// Nor is its letter, which is there still.
+	j = openJournal(t, dir)
+	put(t, j, time.Now(), 0, entry.Entry{Write: cmd("INCR", "ended")})
+	must(t, j.Close())
+	realTime("discard", "--yes", "--seq", "5", dir, id).want(t, exitFine)
+	realTime("replay", "--to", g.Node(0).Addr(), "--acks", "-1", dir).want(t, exitFine)
+	for _, args := range [][]string{{"--dead"}, {"--dead", "--force"}} {
+		args = append(append([]string{"replay"}, args...), "--to", g.Node(0).Addr(), dir)
+		if r := realTime(args...).want(t, exitFound); !strings.Contains(r.out, "it was discarded") || c.Exists(bg, "ended").Val() != 0 {
+			t.Errorf("%v: %s", args, r.out)
+		}
+	}
 	r := realTime("ledger", "--outcome", "discarded", dir).want(t, exitFine)
-	if n := strings.Count(r.out, "\n"); n != 1+2 {
+	if n := strings.Count(r.out, "\n"); n != 1+3 {
 		t.Errorf("in the ledger:\n%s", r.out)
 	}
 }

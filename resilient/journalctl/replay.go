@@ -18,16 +18,26 @@ import (
 // its own.
 const keepAll = 20 * 365 * 24 * time.Hour
 
-// adopt takes the journal in the directory path, which nobody may hold.
-func adopt(path string) (*journal.Journal, error) {
+// adopt takes the journal in the directory path, which nobody may hold, and says what
+// of it can't be read.
+func (a *app) adopt(path string) (*journal.Journal, error) {
 	path = filepath.Clean(path)
-	j, _, err := journal.Adopt(journal.Options{
+	j, found, err := journal.Adopt(journal.Options{
 		Dir: filepath.Dir(path), MaxBytes: -1, MaxEntries: -1, Retention: keepAll,
 	}, filepath.Base(path))
 	if errors.Is(err, journal.ErrInUse) {
 		return nil, fmt.Errorf("a process holds the journal and sees to it itself; stop that first: %w", err)
 	}
-	return j, err
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range found.Damaged {
+		fmt.Fprintf(a.err, "%s is damaged: verify says where; what is whole in it counts\n", name)
+	}
+	for _, s := range found.Skipped {
+		fmt.Fprintln(a.err, s.Err)
+	}
+	return j, nil
 }
 
 func (a *app) replay(args []string) (err error) {
@@ -39,6 +49,8 @@ func (a *app) replay(args []string) (err error) {
 	force := f.Bool("force", false, "with --dead: also those that may have been applied, in part or whole")
 	acks := f.Int("acks", 0, "how many of the primary's replicas must confirm; 0: all, -1: none")
 	bound := f.Duration("ack-timeout", replay.DefaultAckBound, "how long to wait for them")
+	plain := f.Bool("without-transactions", false,
+		"for a server or a proxy without MULTI: a weaker promise, see docs/replay.md; as Options.ReplayWithoutTransactions")
 	var seqs seqRange
 	f.Var(&seqs, "seq", "with --dead: only the sequences `N or A-B`")
 	if err := f.parse(args, 2); err != nil {
@@ -62,10 +74,12 @@ func (a *app) replay(args []string) (err error) {
 	switch {
 	case *dry:
 		return a.dryRun(f, path, t, *dead, seqs)
-	case *dead:
-		return a.replayDead(f, path, t, seqs, *force)
 	}
-	return a.replayTo(f, path, t, *acks, *bound)
+	o := replay.Options{ReplicaAcks: *acks, AckBound: *bound, Plain: *plain}
+	if *dead {
+		return a.replayDead(f, path, t, o, seqs, *force)
+	}
+	return a.replayTo(f, path, t, o)
 }
 
 // plan is what a replay would do.
@@ -122,7 +136,7 @@ func (a *app) dryRun(f *flags, path string, t *target, dead bool, seqs seqRange)
 		return err
 	}
 	if dead {
-		return a.dryDead(f, v, seqs)
+		return a.listLetters(f, []*journal.View{v}, &filter{seqs: seqs})
 	}
 	p, err := planOf(v, a.now())
 	if err != nil {
@@ -223,8 +237,8 @@ type replayJSON struct {
 }
 
 // replayTo sends the journal, as its client would have done.
-func (a *app) replayTo(f *flags, path string, t *target, acks int, bound time.Duration) (err error) {
-	j, err := adopt(path)
+func (a *app) replayTo(f *flags, path string, t *target, o replay.Options) (err error) {
+	j, err := a.adopt(path)
 	if err != nil {
 		return err
 	}
@@ -248,7 +262,8 @@ func (a *app) replayTo(f *flags, path string, t *target, acks int, bound time.Du
 	}
 	src := a.source(j, p.db, n.ahead)
 	defer func() { err = errors.Join(err, src.Close()) }()
-	stats, runErr := a.drain(j, src, t, n, replay.Options{ReplicaAcks: acks, AckBound: bound, DB: p.db})
+	o.DB = p.db
+	stats, runErr := a.drain(j, src, t, n, o)
 	if runErr == nil {
 		runErr = j.Unconfirm(a.ctx)
 	}
@@ -299,6 +314,13 @@ func (a *app) source(j *journal.Journal, db int, ahead time.Duration) *backlog.S
 	})
 }
 
+// connection adds to the options how the server is reached.
+func (*app) connection(t *target, o replay.Options) replay.Options {
+	o.Dial, o.Timeout = t.dial, t.timeout
+	o.Credentials = func(context.Context) (string, string, error) { return t.user, t.pass, nil }
+	return o
+}
+
 // drain runs the replay until nothing waits.
 func (a *app) drain(j *journal.Journal, src *backlog.Source, t *target, n node, o replay.Options) (replay.Stats, error) {
 	if j.Stats().Last <= j.Stats().Trimmed {
@@ -308,8 +330,7 @@ func (a *app) drain(j *journal.Journal, src *backlog.Source, t *target, n node, 
 	defer cancel()
 	drained := make(chan struct{}, 1)
 	o.ClientID, o.Source = j.ID().String(), src
-	o.Dial, o.Timeout = t.dial, t.timeout
-	o.Credentials = func(context.Context) (string, string, error) { return t.user, t.pass, nil }
+	o = a.connection(t, o)
 	o.Replicas = func() []string { return n.replicas }
 	o.Hooks = replay.Hooks{
 		Ready: func(r replay.Ready) { src.Met(r.RunID) },

@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/holdfast-cache/holdfast/internal/backlog"
 	"github.com/holdfast-cache/holdfast/internal/command"
 	"github.com/holdfast-cache/holdfast/internal/entry"
 	"github.com/holdfast-cache/holdfast/internal/journal"
@@ -26,7 +27,7 @@ type write struct {
 	record   journal.Record
 	entry    entry.Entry
 	encoded  [][]byte   // each command
-	commands [][][]byte // the arguments of each
+	commands [][][]byte // the arguments of each; it has a name at least
 	keys     []string   // all of them, without repetitions
 	err      error      // it can't be read
 }
@@ -59,9 +60,6 @@ func readWrite(r journal.Record) *write {
 
 // keysOf are the indexes of the arguments that are keys.
 func keysOf(args [][]byte) ([]int, error) {
-	if len(args) == 0 {
-		return nil, command.ErrKeys
-	}
 	return command.Lookup(string(args[0])).AppendKeys(nil, len(args), func(i int) string { return string(args[i]) })
 }
 
@@ -76,7 +74,7 @@ func (w *write) hasKey(key string) bool {
 
 func (w *write) hasCommand(name string) bool {
 	for _, args := range w.commands {
-		if len(args) > 0 && strings.EqualFold(string(args[0]), name) {
+		if strings.EqualFold(string(args[0]), name) {
 			return true
 		}
 	}
@@ -106,7 +104,7 @@ func (w *write) names() string {
 // commandName is the command's name if it can be one; anything else could be
 // a value that got there by mistake.
 func commandName(args [][]byte) string {
-	if len(args) == 0 || command.Lookup(string(args[0])) == nil {
+	if command.Lookup(string(args[0])) == nil {
 		return "(unknown)"
 	}
 	return strings.ToUpper(string(args[0]))
@@ -161,11 +159,7 @@ func quote(b []byte) string {
 func (w *write) line() string {
 	var commands []string
 	for _, args := range w.commands {
-		if len(args) == 0 {
-			continue
-		}
-		words := []string{commandName(args)}
-		rest := args[min(len(args), 1):]
+		words, rest := []string{commandName(args)}, args[1:]
 		if command.Lookup(string(args[0])) == nil {
 			words, rest = nil, args
 		}
@@ -236,12 +230,10 @@ func (w *write) status() string {
 // reasonOf shows a dead letter's reason: behind its kind the server's words, which
 // may quote the write.
 func reasonOf(reason string, values bool) string {
-	kind, text, found := strings.Cut(reason, ": ")
-	if values || !found {
+	if values {
 		return reason
 	}
-	code, _, _ := strings.Cut(text, " ")
-	return kind + ": " + code
+	return backlog.PublicReason(reason)
 }
 
 func milli(ms int64) *time.Time {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"slices"
@@ -227,9 +226,9 @@ func stepsOverShards(more ...step) []step {
 	return slices.Concat(steps, shardedSteps, more)
 }
 
-// TestGuardedClusterIsAsGoRedis: commands through a wrapped Cluster client give
+// TestClusterIsAsGoRedis: commands through a wrapped Cluster client give
 // what they give without us, with either resolver.
-func TestGuardedClusterIsAsGoRedis(t *testing.T) {
+func TestClusterIsAsGoRedis(t *testing.T) {
 	t.Parallel()
 	servers := redistest.StartClusterT(t, redistest.ClusterOptions{})
 	for _, proto := range []int{2, 3} {
@@ -254,8 +253,8 @@ func TestGuardedClusterIsAsGoRedis(t *testing.T) {
 	}
 }
 
-// TestGuardedRingIsAsGoRedis is the same over a Ring of two shards.
-func TestGuardedRingIsAsGoRedis(t *testing.T) {
+// TestRingIsAsGoRedis is the same over a Ring of two shards.
+func TestRingIsAsGoRedis(t *testing.T) {
 	t.Parallel()
 	a, b := redistest.StartT(t, redistest.Options{}), redistest.StartT(t, redistest.Options{})
 	plain := ringOf(a.Node(0).Addr(), b.Node(0).Addr())
@@ -297,9 +296,9 @@ func TestSpreadWrites(t *testing.T) {
 	}
 }
 
-// TestGuardedSessionCommands: what binds to a connection is refused, and what
+// TestShardedSessionCommands: what binds to a connection is refused, and what
 // would pass by is not there.
-func TestGuardedSessionCommands(t *testing.T) {
+func TestShardedSessionCommands(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	g := redistest.StartT(t, redistest.Options{})
@@ -326,8 +325,8 @@ func TestGuardedSessionCommands(t *testing.T) {
 	notSupported(t, "HImportPrepare", c.HImportPrepare(ctx, "f", "a").Err())
 }
 
-// TestGuardedClient: what a wrapped Ring says of itself, and its end.
-func TestGuardedClient(t *testing.T) {
+// TestShardedClient: what a wrapped Ring says of itself, and its end.
+func TestShardedClient(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	g := redistest.StartT(t, redistest.Options{})
@@ -347,7 +346,7 @@ func TestGuardedClient(t *testing.T) {
 	if p := c.PoolStats(); p.TotalConns == 0 {
 		t.Errorf("PoolStats %+v", p)
 	}
-	if s := c.State(); s.State != resilient.StateUnknown || s.Cause != resilient.CauseNone || s.Diagnosis == "" || s.Since.IsZero() {
+	if s := c.State(); s.State != resilient.StateHealthy || s.Cause != resilient.CauseNone || s.Primary == "" || s.Since.IsZero() {
 		t.Errorf("state %+v", s)
 	}
 	check(t, c.Flush(ctx))
@@ -399,22 +398,4 @@ func TestWrapRefuses(t *testing.T) {
 		t.Error("a unix socket was wrapped")
 	}
 	check(t, unix.Close())
-}
-
-// TestWarnsOfUselessOptions: a journal directory over a Cluster looks like safety
-// and is none.
-func TestWarnsOfUselessOptions(t *testing.T) {
-	t.Parallel()
-	read, write := io.Pipe()
-	warned := make(chan string, 1)
-	go func() { // ends with the pipe
-		text, _ := io.ReadAll(read)
-		warned <- string(text)
-	}()
-	log := slog.New(slog.NewTextHandler(write, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	wrap(t, ringOf("127.0.0.1:1"), &resilient.Options{Dir: t.TempDir(), Logger: log})
-	check(t, write.Close())
-	if text := <-warned; text == "" {
-		t.Error("no warning")
-	}
 }

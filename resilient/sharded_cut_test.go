@@ -75,9 +75,9 @@ func fleets(t *testing.T) map[string]*fleet {
 	return map[string]*fleet{"Cluster": cluster, "Ring": ring}
 }
 
-// TestGuardedWritesAreSentOnce: replies are lost on the way. Plain go-redis sends
+// TestShardedWritesAreSentOnce: replies are lost on the way. Plain go-redis sends
 // the write again and again; ours once, and says that it is in doubt.
-func TestGuardedWritesAreSentOnce(t *testing.T) {
+func TestShardedWritesAreSentOnce(t *testing.T) {
 	t.Parallel()
 	for name, f := range fleets(t) {
 		t.Run(name, func(t *testing.T) {
@@ -92,18 +92,29 @@ func TestGuardedWritesAreSentOnce(t *testing.T) {
 				t.Errorf("plain go-redis: %v, applied %s times: there is no trap to avoid", err, f.value(t, "cut:plain"))
 			}
 			before := hits()
-			tracked, receipt := resilient.WithReceipt(ctx)
-			wantDoubt(t, "INCR", c.Incr(tracked, "cut:n").Err())
-			if receipt.Outcome() != resilient.OutcomeInDoubt {
-				t.Errorf("the receipt says %v", receipt.Outcome())
+			doubt := func(what string, write func(context.Context) error) {
+				t.Helper()
+				tracked, receipt := resilient.WithReceipt(ctx)
+				wantDoubt(t, what, write(tracked))
+				if receipt.Outcome() != resilient.OutcomeInDoubt {
+					t.Errorf("%s: the receipt says %v", what, receipt.Outcome())
+				}
 			}
-			wantDoubt(t, "a script", c.Eval(ctx, "return redis.call('incr', KEYS[1])", []string{"cut:script"}).Err())
-			wantDoubt(t, "a transaction", pipelined(c.TxPipelined(ctx, func(p redis.Pipeliner) error { p.Incr(ctx, "cut:tx"); return nil })))
-			wantDoubt(t, "a pipeline of one", pipelined(c.Pipelined(ctx, func(p redis.Pipeliner) error { p.Incr(ctx, "cut:p"); return nil })))
-			wantDoubt(t, "a watched transaction", c.Watch(ctx, func(tx *redis.Tx) error {
-				return pipelined(tx.TxPipelined(ctx, func(p redis.Pipeliner) error { p.Incr(ctx, "cut:{w}"); return nil }))
-			}, "{w}watched"))
-			wantDoubt(t, "a write inside Watch", c.Watch(ctx, func(tx *redis.Tx) error { return tx.Incr(ctx, "cut:{i}").Err() }, "{i}watched"))
+			incr := func(key string) func(redis.Pipeliner) error {
+				return func(p redis.Pipeliner) error { p.Incr(ctx, key); return nil }
+			}
+			doubt("INCR", func(ctx context.Context) error { return c.Incr(ctx, "cut:n").Err() })
+			doubt("a script", func(ctx context.Context) error {
+				return c.Eval(ctx, "return redis.call('incr', KEYS[1])", []string{"cut:script"}).Err()
+			})
+			doubt("a transaction", func(ctx context.Context) error { return pipelined(c.TxPipelined(ctx, incr("cut:tx"))) })
+			doubt("a pipeline of one", func(ctx context.Context) error { return pipelined(c.Pipelined(ctx, incr("cut:p"))) })
+			doubt("a watched transaction", func(ctx context.Context) error {
+				return c.Watch(ctx, func(tx *redis.Tx) error { return pipelined(tx.TxPipelined(ctx, incr("cut:{w}"))) }, "{w}watched")
+			})
+			doubt("a write inside Watch", func(ctx context.Context) error {
+				return c.Watch(ctx, func(tx *redis.Tx) error { return tx.Incr(ctx, "cut:{i}").Err() }, "{i}watched")
+			})
 			for _, key := range []string{"cut:n", "cut:script", "cut:tx", "cut:p", "cut:{w}", "cut:{i}"} {
 				if v := f.value(t, key); v != "1" {
 					t.Errorf("%s was applied %s times", key, v)
@@ -121,9 +132,9 @@ func TestGuardedWritesAreSentOnce(t *testing.T) {
 	}
 }
 
-// TestGuardedRepeatsTheHarmless: a lost reply to what may be repeated is none of
+// TestShardedRepeatsTheHarmless: a lost reply to what may be repeated is none of
 // the caller's concern.
-func TestGuardedRepeatsTheHarmless(t *testing.T) {
+func TestShardedRepeatsTheHarmless(t *testing.T) {
 	t.Parallel()
 	for name, f := range fleets(t) {
 		t.Run(name, func(t *testing.T) {
@@ -146,9 +157,9 @@ func TestGuardedRepeatsTheHarmless(t *testing.T) {
 	}
 }
 
-// TestGuardedPipelineIsNotRepeated: of a pipeline over several servers one loses
+// TestShardedPipelineIsNotRepeated: of a pipeline over several servers one loses
 // its connection. Every write is applied once, and only its part is in doubt.
-func TestGuardedPipelineIsNotRepeated(t *testing.T) {
+func TestShardedPipelineIsNotRepeated(t *testing.T) {
 	t.Parallel()
 	for name, f := range fleets(t) {
 		t.Run(name, func(t *testing.T) {
