@@ -9,9 +9,9 @@ GO ?= go
 PKG ?= ./...
 # The library and the examples are modules of their own.
 MODULES := . examples
-# The comparison with other stores is checked too; its tests, for which pebble
-# would be built with the race detector, belong to bench-peers.
-CHECKED := $(MODULES) bench/peers
+# The comparisons with others are checked too; their tests, for which pebble
+# would be built with the race detector, belong to the bench targets.
+CHECKED := $(MODULES) bench/peers bench/replay
 # A test binary that hangs is killed with all stacks after this time.
 TEST_TIMEOUT ?= 15m
 TESTFLAGS ?=
@@ -57,6 +57,14 @@ crash: ## Run the crash and kill tests of PKG with the higher counts of a soak.
 soak: ## Run all tests of PKG with the higher counts of a soak (hours).
 	HOLDFAST_SOAK=1 $(RACE) test -race -count=1 -shuffle=on -timeout=6h $(TESTFLAGS) $(PKG)
 
+.PHONY: campaign
+campaign: ## Kill clients and primaries KILLS times (default 300) in mid-drain and count what is missing, doubled or misordered; HOLDFAST_SEED=n repeats a run.
+	HOLDFAST_KILLS=$(or $(KILLS),300) $(RACE) test -race -count=1 -timeout=2h -v -run '^TestCampaign$$' $(TESTFLAGS) ./resilient
+
+.PHONY: calm
+calm: ## Ten minutes of load with spikes, stops, dropped connections and a failover: no false outage may be seen.
+	HOLDFAST_CALM=10m $(GO) test -count=1 -timeout=30m -v -run '^TestCalm$$' $(TESTFLAGS) ./resilient
+
 # Without the race detector, which makes everything several times slower: the table has times.
 .PHONY: scenarios
 scenarios: setup ## Play every way for Redis to lose its primary and write docs/scenarios.md (about two minutes).
@@ -87,6 +95,15 @@ bench-peers: ## Measure the journal beside other stores into bench/NAME.txt (def
 	@name='$(NAME)'; name=$${name:-$$(date +%Y-%m-%d)-$$(git rev-parse --short HEAD)-peers}; \
 		$(GO) -C bench/peers run . -o "$(CURDIR)/bench/$$name.txt" $(PEERSFLAGS); \
 		$(GO) -C bench/peers run . -table "$(CURDIR)/bench/$$name.txt"
+
+.PHONY: bench-replay
+bench-replay: ## Measure the replay into bench/NAME-*.txt, its speed beside pipelines and what other clients notice (20 minutes).
+	@$(GO) -C bench/replay test ./...
+	@name='$(NAME)'; name=$${name:-$$(date +%Y-%m-%d)-$$(git rev-parse --short HEAD)-replay}; \
+		for what in throughput latency; do \
+			$(GO) -C bench/replay run . $$what -o "$(CURDIR)/bench/$$name-$$what.txt" $(REPLAYFLAGS); \
+			$(GO) -C bench/replay run . $$what -table "$(CURDIR)/bench/$$name-$$what.txt" -into ../../docs/benchmarks.md; \
+		done
 
 .PHONY: fmt
 fmt: ## Format all Go files (gofumpt).
